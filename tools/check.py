@@ -1,0 +1,80 @@
+"""What `make test` and its parts run: `python -m tools.check all|lint|unit|e2e|inventories|lock`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from tools.stages import ROOT, StageFailed, Stages, fail
+
+BIN = Path(sys.executable).parent
+LOGS = ROOT / ".cache" / "logs"
+COLLECTION = "collections/ansible_collections/webtrends/optimize"
+PYTHON_SOURCES = [COLLECTION, "tools", "tests", "molecule", "services", "bench"]
+
+
+def lint(stages: Stages) -> None:
+    """Every linter over everything."""
+    sources = [path for path in PYTHON_SOURCES if (ROOT / path).exists()]
+    stages.command("ruff", [str(BIN / "ruff"), "check", *sources])
+    stages.command("ruff format", [str(BIN / "ruff"), "format", "--check", *sources])
+    stages.command("mypy", [str(BIN / "mypy"), "tools", COLLECTION + "/plugins"])
+    stages.together(
+        lambda: stages.command("yamllint", [str(BIN / "yamllint"), "--strict", "."]),
+        lambda: stages.command("ansible-lint", [str(BIN / "ansible-lint")]),
+    )
+
+
+def inventories(stages: Stages) -> None:
+    """The inventory rules over both inventories, without touching a host."""
+    for name in ("production", "local"):
+        stages.command(
+            f"inventory {name}",
+            [str(BIN / "ansible-playbook"), "-i", f"inventories/{name}", "playbooks/check-inventory.yml"],
+        )
+
+
+def unit(stages: Stages) -> None:
+    """Unit tests of plugins and tools, the conventions, and the services' own tests in their own environment."""
+    stages.command("unit and conventions", [sys.executable, "-m", "pytest", "tests/unit", "tests/conventions"])
+    stages.command("services environment", [sys.executable, "-m", "tools.release", "environment"])
+    stages.command("services", [str(ROOT / ".venv-services/bin/python"), "-m", "pytest", "-q", "services/tests"])
+
+
+def e2e(stages: Stages) -> None:
+    """The end-to-end test on a fleet of its own."""
+    test = os.environ | {"OPTIMIZE_FLEET": "test"}
+    stages.command("platform of the test", [sys.executable, "-m", "tools.platform", "up", "--regions", "euw"], env=test)
+    try:
+        stages.command("end to end", [sys.executable, "-m", "pytest", "-v", "-s", "tests/e2e"], env=test)
+    finally:
+        stages.command("destroy the test fleet", [sys.executable, "-m", "tools.fleet", "down"], env=test)
+
+
+def scenarios(stages: Stages) -> None:
+    """Every molecule scenario."""
+    stages.command("scenarios", [sys.executable, "-m", "tools.scenarios"])
+
+
+PARTS = {"lint": (lint, 5), "unit": (unit, 3), "inventories": (inventories, 2), "scenarios": (scenarios, 1), "e2e": (e2e, 3)}
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["all", *PARTS]))
+def main(what: str) -> None:
+    """Run the checks named."""
+    parts = list(PARTS) if what == "all" else [what]
+    stages = Stages(f"check {what}", sum(PARTS[part][1] for part in parts), LOGS)
+    try:
+        for part in parts:
+            PARTS[part][0](stages)
+    except StageFailed as failure:
+        fail(f"{failure}\n\nstages so far:\n{stages.summary()}")
+    print(f"\n{stages.summary()}\n{len(stages.seconds)} passed, 0 failed")
+
+
+if __name__ == "__main__":
+    main()
