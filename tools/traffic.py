@@ -194,16 +194,28 @@ class Visitors:
         self._tls = ssl.create_default_context(cafile=str(ca))
         self.ledger = Ledger()
 
-    async def send(self, requests: Iterator[Request], rng: random.Random, resend: float = 0.05) -> None:
-        """Send all; the share `resend` of them a second time after it was acknowledged."""
+    async def send(self, requests: Iterator[Request], rng: random.Random, resend: float = 0.05, rate: float = 0.0) -> None:
+        """Send all; the share `resend` of them a second time after it was acknowledged.
+
+        Args:
+            requests: what to send; bounded by whoever makes it.
+            rng: decides what is resent.
+            resend: share of requests, 0 to 1.
+            rate: events per second at most; 0 sends as fast as the edge answers.
+        """
         source = iter(requests)
         edges = itertools.cycle(self.edges)
         connector = aiohttp.TCPConnector(resolver=_EdgeResolver(self.edges), ssl=self._tls, limit=self.workers, use_dns_cache=False)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TRY_SECONDS)) as session:
+            started, events = time.monotonic(), 0
 
             async def work() -> None:
+                nonlocal events
                 for request in source:
                     edge = next(edges)
+                    events += len(request.events)
+                    if rate:
+                        await asyncio.sleep(max(0.0, started + events / rate - time.monotonic()))
                     self.ledger.add(edge.region, request)
                     await self._until_acknowledged(session, edge, request)
                     if rng.random() < resend:
