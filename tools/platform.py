@@ -121,7 +121,8 @@ def summarise(stages: Stages, state: Path, outcome: dict[str, object]) -> None:
     (state / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     edges = "\n".join(f"  https://{edge.name}/   {edge.address}   (verify with {state.name}/ca.pem)" for edge in load_edges(state))
     print(
-        f"\nThe platform is up: {len(hostvars)} hosts; {outcome['sent']} events sent through the edge = {outcome['stored']} events stored.\n"
+        f"\nThe platform is up: {len(hostvars)} hosts;"
+        f" {outcome['sent']} events sent through the edge = {outcome['stored']} events stored.\n"
         f"{stages.summary()}\n\nthe edge:\n{edges}\n\n"
         f"a host:      ssh -F {state.name}/ssh_config euw-kafka-1\n"
         f"all hosts:   .venv/bin/ansible -i {INVENTORY} all -m ansible.builtin.ping\n"
