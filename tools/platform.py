@@ -108,9 +108,8 @@ def up(regions: str) -> None:
 
         stages.call("events through the edge, read back", events)
     except StageFailed as failure:
-        fail(
-            f"{failure}\n\nstages so far:\n{stages.summary()}\nRun the same command again: it repairs what is there. `make destroy` removes it."
-        )
+        mend = "Run the same command again: it repairs what is there. `make destroy` removes it."
+        fail(f"{failure}\n\nstages so far:\n{stages.summary()}\n{mend}")
     summarise(stages, state, outcome)
 
 

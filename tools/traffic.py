@@ -45,7 +45,7 @@ class Edge:
     port: int = 443
 
 
-class _EdgeResolver(AbstractResolver):
+class EdgeResolver(AbstractResolver):
     """Names of the edge without touching this machine's name resolution."""
 
     def __init__(self, edges: list[Edge]) -> None:
@@ -205,7 +205,7 @@ class Visitors:
         """
         source = iter(requests)
         edges = itertools.cycle(self.edges)
-        connector = aiohttp.TCPConnector(resolver=_EdgeResolver(self.edges), ssl=self._tls, limit=self.workers, use_dns_cache=False)
+        connector = aiohttp.TCPConnector(resolver=EdgeResolver(self.edges), ssl=self._tls, limit=self.workers, use_dns_cache=False)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TRY_SECONDS)) as session:
             started, events = time.monotonic(), 0
 
