@@ -38,7 +38,7 @@ e2e: bootstrap ## the end-to-end test on a one-region fleet of its own
 	@$(PYTHON) -m tools.check e2e
 
 bench: bootstrap ## measure; writes bench/results/*.json
-	@$(PYTHON) -m tools.bench
+	@$(PYTHON) -m bench
 
 diagram: bootstrap ## draw docs/platform.svg from the inventory and the connection table
 	@$(PYTHON) -m tools.diagram

@@ -16,10 +16,16 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # Without the last ones a browser on a machine without internet keeps trying to reach its maker.
-OPTIONS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --remote-debugging-port=0"
-    " --disable-background-networking --disable-component-update --disable-sync"
-).split()
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--remote-debugging-port=0",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 KEPT_HEADERS = ("content-type", "user-agent", "origin", "referer", "accept", "sec-fetch-mode", "sec-fetch-dest")
 
 
