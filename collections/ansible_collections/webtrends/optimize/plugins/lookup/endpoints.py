@@ -11,7 +11,7 @@ description:
     from the inventory's groups, in the inventory's order.
   - The far end is the end that does not open the connection. Which of its hosts are meant follows from the connection's C(scope), its own
     region, the core, or all regions of the inventory. A run limited to one region gets the same answer.
-  - A pool that shares an address is answered with its C(virtual_name). A pool without hosts is answered with the inventory's
+  - A pool that shares an address is answered with its C(public_name) (the one in its certificate) or else its C(virtual_name). A pool without hosts is answered with the inventory's
     C(managed_endpoints) entry.
   - Fails, naming host, connection and mend, where the host does not open the connection, or where neither host nor managed endpoint exists.
 options:
@@ -58,6 +58,7 @@ _raw:
   elements: list
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
@@ -79,7 +80,7 @@ class LookupModule(LookupBase):
                 table=table,
                 estate=Estate.from_groups(variables["groups"], table.pools),
                 managed=self._value(variables, "managed_endpoints") or {},
-                virtual_name=lambda host: variables["hostvars"][host].get("virtual_name"),
+                shared_name=lambda host: shared_name(variables["hostvars"][host]),
             )
             return [resolver.endpoints(term, variables["inventory_hostname"], query) for term in terms]
         except (TableError, TopologyError) as error:
@@ -87,6 +88,11 @@ class LookupModule(LookupBase):
 
     def _value(self, variables: dict[str, Any], name: str) -> Any:
         return self._templar.template(variables[name]) if name in variables else None
+
+
+def shared_name(hostvars: Mapping[str, Any]) -> str | None:
+    """What a pair is called by those who connect to it."""
+    return hostvars.get("public_name") or hostvars.get("virtual_name")
 
 
 def directories(variables: dict[str, Any]) -> tuple[str | None, ...]:

@@ -128,13 +128,13 @@ class Query:
 class Resolver:
     """Answers, for one inventory: which addresses does a host use for a connection?
 
-    `managed` is the inventory's variable managed_endpoints; `virtual_name` gives the shared name of a host's pool, or None.
+    `managed` is the inventory's variable managed_endpoints; `shared_name` gives the name of the address that a host's pool shares, or None.
     """
 
     table: Table
     estate: Estate
     managed: Mapping[str, Any]
-    virtual_name: Callable[[str], str | None]
+    shared_name: Callable[[str], str | None]
 
     def endpoints(self, name: str, host: str, query: Query | None = None) -> list[str]:
         """`host:port` of the far end of a connection, or the bare names where it has no port (VRRP).
@@ -193,7 +193,7 @@ class Resolver:
             endpoint = self.managed.get(pool, {}).get(region)
             return [self._managed(connection, endpoint, region, port)] if endpoint else []
         if self.table.end(pool).get("shared_address") and pool != connection.opened_by:
-            shared = self.virtual_name(hosts[0])
+            shared = self.shared_name(hosts[0])
             if shared is None and len(hosts) > 1:
                 raise TableError(
                     f"connection {connection.name} of host {host}: {', '.join(hosts)} share an address, but their group {region}_{pool} "

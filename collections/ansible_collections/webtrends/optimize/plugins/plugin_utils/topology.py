@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 CORE = "core"
 HOST_NAME = re.compile(r"(?P<region>[a-z][a-z0-9]*)-(?P<pool>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)-(?P<number>[1-9][0-9]*)")
@@ -49,7 +51,10 @@ def host_number(name: str) -> int:
 
 def split_leaf(group: str, pools: Iterable[str]) -> tuple[str, str] | None:
     """`core_lb_clickhouse` -> ("core", "lb_clickhouse"); None for a group that is not region x pool. The longest pool name wins."""
-    for pool in sorted(pools, key=len, reverse=True):
+    names = sorted(pools, key=len, reverse=True)
+    if group in names:  # `lb_clickhouse` is a pool, not region `lb`
+        return None
+    for pool in names:
         region = group.removesuffix(f"_{pool}")
         if region != group and REGION.fullmatch(region):
             return region, pool
@@ -101,3 +106,47 @@ class Estate:
     def pool_hosts(self, pool: str) -> list[str]:
         """The hosts of one pool in every region."""
         return [host for (_, name), hosts in self.leaves.items() if name == pool for host in hosts]
+
+
+def address_of(variables: Mapping[str, Any]) -> str | None:
+    """The IP address by which the rest of the estate reaches a host, or None where DNS knows it."""
+    for name in ("private_address", "ansible_host"):
+        if is_address(variables.get(name)):
+            return str(variables[name])
+    return None
+
+
+def is_address(value: Any) -> bool:
+    """Is this the text of an IP address?"""
+    if not isinstance(value, str):
+        return False
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def host_entries(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """`{address, names}` of each host with an address and, after these, of each address that a pair shares.
+
+    Raises TopologyError where hosts give one shared name two addresses.
+    """
+    entries = [{"address": address, "names": [host]} for host, variables in hosts.items() if (address := address_of(variables))]
+    shared: dict[str, list[str]] = {}
+    owners: dict[str, tuple[str, str]] = {}
+    for host, variables in hosts.items():
+        address = variables.get("virtual_address")
+        if address is None:
+            continue
+        for name in (variables.get("virtual_name"), variables.get("public_name")):
+            if name is None:
+                continue
+            if owners.setdefault(name, (address, host))[0] != address:
+                raise TopologyError(
+                    f"host {host} gives the shared name {name} the address {address}, host {owners[name][1]} gives it {owners[name][0]}: "
+                    f"set one virtual_address for their group"
+                )
+            if name not in shared.setdefault(address, []):
+                shared[address].append(name)
+    return entries + [{"address": address, "names": names} for address, names in shared.items()]
