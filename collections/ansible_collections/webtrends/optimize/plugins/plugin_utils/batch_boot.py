@@ -1,0 +1,82 @@
+# Copyright: contributors to the Webtrends Optimize platform
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""First code of a batch on a host: find the library, install it when it came along, start the program in it.
+
+Its source is sent with every batch and compiled there, so it is short. Standard input goes on after it: one line of
+JSON (the header), then `blob` bytes of file contents, then `library` bytes (a zip; only when the host asked for it).
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import sys
+
+MARK = "optimize-batch "
+
+
+def emit(message):
+    data = (MARK + json.dumps(message) + "\n").encode()
+    while data:
+        data = data[os.write(1, data):]
+
+
+def refuse(path, found, expected):
+    emit({"refused": path, "found": found, "expected": expected})
+    sys.exit(0)
+
+
+def own_directory(path):
+    """Make `path` for this user only, or refuse the one that is there: whoever owns it decides what runs as this user."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    there = os.lstat(path)
+    kind = "directory" if stat.S_ISDIR(there.st_mode) else "no directory"
+    found = f"{kind} of uid {there.st_uid} with mode {stat.S_IMODE(there.st_mode):04o}"
+    expected = f"directory of uid {os.geteuid()} with mode 0700"
+    if found != expected:
+        refuse(path, found, expected)
+
+
+def held(root):
+    """Digests of the files of every library here: what need not be sent again."""
+    digests = set()
+    for name in os.listdir(root):
+        if len(name) == 64:
+            with open(os.path.join(root, name, "MANIFEST")) as manifest:
+                digests.update(line.split(" ", 1)[0] for line in manifest)
+    return digests
+
+
+def main(stream):
+    header = json.loads(stream.readline())
+    blob = stream.read(header["blob"])
+    parent = os.path.expandvars(os.path.expanduser(header["remote_tmp"]))
+    root = os.path.join(parent, f"optimize-batch-{os.geteuid()}")
+    library = os.path.join(root, header["id"])
+    try:
+        os.makedirs(parent, 0o700, exist_ok=True)
+        above = os.stat(parent)
+        if above.st_uid not in (0, os.geteuid()) and not above.st_mode & stat.S_ISVTX:
+            refuse(parent, f"owner uid {above.st_uid}", f"owner root or uid {os.geteuid()}")
+        if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
+            refuse(parent, f"mode {stat.S_IMODE(above.st_mode):04o}", "not writable by others, or sticky")
+        own_directory(root)
+        if "installer" in header:
+            scope = {"__name__": "optimize_batch_install"}
+            exec(compile(header["installer"], "batch_install", "exec"), scope)
+            scope["install"](root, header["id"], stream.read(header["library"]))
+        elif not os.path.isdir(library):
+            emit({"need": header["id"], "have": sorted(held(root))})
+            return
+    except OSError as error:
+        emit({"no_library": f"{error.filename or root}: {error.strerror}"})
+        return
+    # As Ansible's own wrapper does: nothing is imported from where the login happened to start.
+    sys.path[:] = [library] + [path for path in sys.path if path not in ("", ".")]
+    import optimize_batch_remote
+    optimize_batch_remote.run(header, blob, library, emit)
+
+
+main(sys.stdin.buffer)

@@ -1,0 +1,185 @@
+# Copyright: contributors to the Webtrends Optimize platform
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""All that the batch knows of ansible-core's insides (2.19 to 2.21).
+
+Where something does not look as known, `Unknown` is raised and the items are run one by one through public ways: slower,
+with the same results. So a core that changes costs speed, never a run.
+"""
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import io
+import json
+import os
+import tempfile
+import typing as t
+import zipfile
+from pathlib import Path
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+
+PROGRAM = "optimize_batch_remote.py"
+
+
+class Unknown(Exception):
+    """Something of ansible-core, or of the connection, does not allow one remote execution; the text says what."""
+
+
+class Module(t.NamedTuple):
+    """A module as core packed it: what its loader on the host has to be told."""
+
+    fqn: str
+    profile: str
+
+
+class Library(t.NamedTuple):
+    """The files that a set of modules needs on a host, named by their content."""
+
+    identity: str
+    modules: dict[str, Module]
+
+
+class Host(t.NamedTuple):
+    """What packing a module says about the host rather than about the module."""
+
+    shebang: str
+    rlimit_nofile: int
+
+
+_HERE = Path(__file__).parent
+_CALL = b"    _ansiballz_main(\n"
+_NEEDED = {"zip_data", "module_fqn", "profile", "rlimit_nofile", "extensions"}
+
+
+def pack(action: ActionBase, name: str, task_vars: dict) -> tuple[dict, str]:
+    """Let core pack one module; returns the arguments of its wrapper's call and the shebang."""
+    built, _path = action._configure_module(module_name=name, module_args={}, task_vars=task_vars)
+    try:
+        style, shebang, data = built.module_style, built.shebang, built.b_module_data
+    except AttributeError as error:
+        raise Unknown(f"core packs modules in a way that is not known here: {error}") from error
+    _head, found, call = data.rpartition(_CALL)
+    if style != "new" or not found:
+        raise Unknown(f"{name} is no Python module of the present kind")
+    arguments = {}
+    for line in call.decode().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and key in _NEEDED:
+            arguments[key] = ast.literal_eval(value.rstrip(","))
+    if missing := _NEEDED - set(arguments):
+        raise Unknown(f"core's module wrapper lacks {', '.join(sorted(missing))}")
+    if arguments["extensions"]:
+        raise Unknown("a debugger or coverage is to be attached to modules")
+    return arguments, shebang
+
+
+def describe(action: ActionBase, modules: dict[str, str], task_vars: dict) -> tuple[Library, Host]:
+    """The library for `modules` (name -> path of its file), from the run's cache if another host has asked for it.
+
+    One module is packed for every host all the same: interpreter and limits are the host's.
+    """
+    first = next(iter(modules))
+    arguments, shebang = pack(action, first, task_vars)
+    host = Host(shebang, arguments["rlimit_nofile"])
+    key = hashlib.sha256(repr((sorted(modules.items()), action._task.collections)).encode()).hexdigest()
+    cache = Path(C.DEFAULT_LOCAL_TMP) / f"optimize_batch_{key}.json"
+    try:
+        known = json.loads(cache.read_bytes())
+        return Library(known["identity"], {name: Module(*module) for name, module in known["modules"].items()}), host
+    except FileNotFoundError:
+        library, _files = assemble(action, modules, task_vars, {first: arguments})
+    descriptor, path = tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(library._asdict(), stream)
+    os.replace(path, cache)
+    return library, host
+
+
+def assemble(action: ActionBase, modules: t.Iterable[str], task_vars: dict,
+             packed: dict[str, dict] | None = None) -> tuple[Library, dict[str, bytes]]:
+    """Merge what core packed for each module; returns the library and its files, MANIFEST included."""
+    files = {PROGRAM: (_HERE / "batch_remote.py").read_bytes()}
+    known = {}
+    for name in modules:
+        arguments = (packed or {}).get(name) or pack(action, name, task_vars)[0]
+        known[name] = Module(arguments["module_fqn"], arguments["profile"])
+        with zipfile.ZipFile(io.BytesIO(base64.b64decode(arguments["zip_data"]))) as archive:
+            for path in archive.namelist():
+                content = archive.read(path)
+                if files.setdefault(path, content) != content:
+                    raise Unknown(f"two modules bring different files as {path}")
+    manifest = "".join(f"{hashlib.sha256(content).hexdigest()} {path}\n" for path, content in sorted(files.items())).encode()
+    files["MANIFEST"] = manifest
+    return Library(hashlib.sha256(manifest).hexdigest(), known), files
+
+
+def archive(files: dict[str, bytes], have: set[str]) -> bytes:
+    """The library as a zip, without the files whose digest the host has."""
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as target:
+        for path, content in sorted(files.items()):
+            if hashlib.sha256(content).hexdigest() not in have:
+                target.writestr(path, content)
+    return output.getvalue()
+
+
+def parameters(action: ActionBase, task_vars: dict) -> dict:
+    """What core adds to the arguments of every module: check mode, diff, verbosity, remote_tmp ..."""
+    common: dict = {}
+    action._update_module_args("", common, task_vars)
+    return common
+
+
+def encode(common: dict, name: str, args: dict, no_log: bool, profile: str) -> str:
+    """A module's parameters as its side decodes them."""
+    try:
+        from ansible.module_utils.common.json import Direction, get_module_encoder
+    except ImportError as error:
+        raise Unknown(f"core encodes parameters in a way that is not known here: {error}") from error
+    full = dict(args, **common)
+    full["_ansible_module_name"] = name
+    full["_ansible_no_log"] = bool(no_log or common["_ansible_no_log"])
+    return json.dumps({"ANSIBLE_MODULE_ARGS": full}, cls=get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE))
+
+
+def decode(action: ActionBase, answer: dict, profile: str, shebang: str) -> dict:
+    """A module's output as `_execute_module` would return it."""
+    from ansible.vars.clean import remove_internal_keys
+
+    action._used_interpreter = shebang
+    result = action._parse_returned_data({"stdout": answer["out"], "stderr": answer["err"], "rc": answer["rc"]}, profile)
+    result.pop("_ansible_suppress_tmpdir_delete", None)
+    if "results" in result and not isinstance(result["results"], list):
+        result["ansible_module_results"] = result.pop("results")
+    remove_internal_keys(result)
+    for stream in ("stdout", "stderr"):
+        if stream in result and f"{stream}_lines" not in result:
+            result[f"{stream}_lines"] = (result[stream] or "").splitlines()
+    return result
+
+
+def may_pipeline(action: ActionBase) -> None:
+    """One remote execution means standard input: refuse where the connection or a setting rules that out."""
+    if not action._is_pipelining_enabled("new"):
+        raise Unknown("the connection has no pipelining, or it is switched off (also by ANSIBLE_KEEP_REMOTE_FILES)")
+
+
+def execute(action: ActionBase, shebang: str, header: dict, blob: bytes, library: bytes = b"") -> dict:
+    """One remote execution of the host's interpreter, with the program and all it needs on standard input."""
+    environment = action._compute_environment_string()
+    command = action._connection._shell.build_module_command(environment, shebang, "").strip()
+    boot = (_HERE / "batch_boot.py").read_bytes()
+    start = '"import sys; s = sys.stdin.buffer; exec(s.read(int(s.readline())))"'
+    if library:
+        header = dict(header, installer=(_HERE / "batch_install.py").read_text(), library=len(library))
+    data = b"%d\n" % len(boot) + boot + json.dumps(dict(header, blob=len(blob))).encode() + b"\n" + blob + library
+    return action._low_level_execute_command(f"{command} -c {start}", in_data=data)
+
+
+def discovered(action: ActionBase) -> dict:
+    """The facts of an interpreter that was discovered on the way, to be kept as core keeps them."""
+    key = getattr(action, "_discovered_interpreter_key", None)
+    return {key: action._discovered_interpreter} if key else {}

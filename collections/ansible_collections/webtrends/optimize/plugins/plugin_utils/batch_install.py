@@ -1,0 +1,97 @@
+# Copyright: contributors to the Webtrends Optimize platform
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Lays a library down on a host: sent along with it, run by the first code of a batch.
+
+A library is a directory named by the SHA-256 of its MANIFEST, whose lines are `<sha256> <path>`. It is written beside
+its place, every file compared with its digest, and renamed into place: what has the name is whole.
+"""
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import time
+import zipfile
+
+KEEP = 12  # libraries: as many as a host has batches of different modules in one release of the roles, with room
+GRACE = 3600  # seconds in which a library or a half-written one may still be in use by another run
+
+
+def install(root, identity, data):
+    """Write library `identity` from the zip `data`; files that it leaves out are linked from libraries already here."""
+    final = os.path.join(root, identity)
+    if os.path.isdir(final):
+        return
+    archive = zipfile.ZipFile(io.BytesIO(data))
+    manifest = archive.read("MANIFEST")
+    if hashlib.sha256(manifest).hexdigest() != identity:
+        raise OSError(5, "the library arrived altered: its MANIFEST is not " + identity, root)
+    lines = [line.split(" ", 1) for line in manifest.decode().splitlines()]
+    sent = set(archive.namelist())
+    here = _files_by_digest(root)
+    staging = os.path.join(root, f".{identity}.{os.getpid()}")
+    os.mkdir(staging, 0o700)
+    try:
+        for digest, path in lines:
+            target = os.path.join(staging, *path.split("/"))
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+            if path in sent:
+                content = archive.read(path)
+                if hashlib.sha256(content).hexdigest() != digest:
+                    raise OSError(5, f"the library arrived altered: {path} is not {digest}", root)
+                with open(target, "wb") as stream:
+                    stream.write(content)
+            else:
+                _link(here[digest], target)
+        with open(os.path.join(staging, "MANIFEST"), "wb") as stream:
+            stream.write(manifest)
+        # A name may only stand for content that has reached the disk; else a power cut leaves a library of empty files.
+        os.sync()
+        os.rename(staging, final)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not os.path.isdir(final):  # it is there when another run was faster with the same one
+            raise
+    _prune(root, identity)
+
+
+def _files_by_digest(root):
+    files = {}
+    for name in os.listdir(root):
+        if len(name) == 64:
+            with open(os.path.join(root, name, "MANIFEST")) as manifest:
+                for line in manifest.read().splitlines():
+                    digest, path = line.split(" ", 1)
+                    files[digest] = os.path.join(root, name, *path.split("/"))
+    return files
+
+
+def _link(source, target):
+    """Link a source file and what Python compiled from it, so that it is not compiled again."""
+    os.link(source, target)
+    directory, name = os.path.split(source)
+    cache = os.path.join(directory, "__pycache__")
+    stem = name[:-len("py")]
+    for compiled in os.listdir(cache) if os.path.isdir(cache) else ():
+        if compiled.startswith(stem) and compiled.endswith(".pyc"):
+            own = os.path.join(os.path.dirname(target), "__pycache__")
+            os.makedirs(own, 0o700, exist_ok=True)
+            if not os.path.exists(os.path.join(own, compiled)):
+                os.link(os.path.join(cache, compiled), os.path.join(own, compiled))
+
+
+def _prune(root, identity):
+    """Keep the libraries used last; a batch touches the one it uses."""
+    libraries = []
+    for name in os.listdir(root):
+        path = os.path.join(root, name)
+        used = os.stat(path).st_mtime
+        if time.time() - used > GRACE:
+            if name.startswith("."):
+                shutil.rmtree(path, ignore_errors=True)
+            elif name != identity:
+                libraries.append((used, path))
+    excess = len(os.listdir(root)) - KEEP
+    for _used, path in sorted(libraries)[:max(excess, 0)]:
+        shutil.rmtree(path, ignore_errors=True)
