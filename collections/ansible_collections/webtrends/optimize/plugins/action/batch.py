@@ -92,14 +92,14 @@ class ActionModule(ActionBase):
         blob = bytearray()
         orders = [self._order(item, puts.get(item.number), library, common, blob) for item in items if item.skipped is None]
         header = {"id": library.identity, "remote_tmp": common["_ansible_remote_tmp"], "rlimit_nofile": host.rlimit_nofile, "items": orders}
-        output = core.execute(self, host.shebang, header, bytes(blob))
+        output = core.execute(self, host, header, bytes(blob))
         lines = _lines(output["stdout"])
         if lines and "need" in lines[0]:
             _library, content = core.assemble(self, library.modules, task_vars)
             self._display.vvv(f"batch: sending library {library.identity[:12]} to the host")
-            output = core.execute(self, host.shebang, header, bytes(blob), core.archive(content, set(lines[0]["have"])))
+            output = core.execute(self, host, header, bytes(blob), core.archive(content, set(lines[0]["have"])))
             lines = _lines(output["stdout"])
-        self._read(items, puts, library, host, lines, output, report)
+        self._read(items, puts, library, core.Decoder(self, host.built), lines, output, report, task_vars)
 
     def _modules(self, items: list[Item], puts: dict) -> dict[str, str]:
         """The distinct modules that must be on the host, and the files they are made of."""
@@ -133,8 +133,8 @@ class ActionModule(ActionBase):
             spec[f"{name}_params"] = core.encode(common, f"ansible.legacy.{name}", args, item.no_log, module.profile)
         return order
 
-    def _read(self, items: list[Item], puts: dict, library: core.Library, host: core.Host, lines: list[dict], output: dict,
-              report: results.Report) -> None:
+    def _read(self, items: list[Item], puts: dict, library: core.Library, decoder: core.Decoder, lines: list[dict], output: dict,
+              report: results.Report, task_vars: dict) -> None:
         if lines and "refused" in lines[0]:
             raise AnsibleActionFail(
                 f"the directory {lines[0]['refused']} can't hold the library: found {lines[0]['found']}, expected {lines[0]['expected']}; "
@@ -150,7 +150,8 @@ class ActionModule(ActionBase):
             answer = answers.get(item.number)
             if answer is None:
                 where = item.name if item.number in begun else None
-                failed = core.decode(self, {"out": output["stdout"], "err": output["stderr"], "rc": output["rc"]}, "legacy", host.shebang)
+                answer = {"out": output["stdout"], "err": output["stderr"], "rc": output["rc"]}
+                failed = decoder.decode(item.module, answer, "legacy", task_vars)
                 report.broken(item, where, failed)
                 return
             if answer.get("not_needed"):
@@ -158,7 +159,7 @@ class ActionModule(ActionBase):
                 continue
             put = puts.get(item.number)
             module = "ansible.legacy.copy" if put else item.module
-            result = core.decode(self, answer, library.modules[module].profile, host.shebang)
+            result = decoder.decode(module, answer, library.modules[module].profile, task_vars)
             if put:
                 result = _as_copy(result, put, answer)
             if "signal" in answer:

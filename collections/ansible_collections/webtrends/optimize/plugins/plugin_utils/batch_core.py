@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -45,7 +46,7 @@ class Library(t.NamedTuple):
 class Host(t.NamedTuple):
     """What packing a module says about the host rather than about the module."""
 
-    shebang: str
+    built: t.Any
     rlimit_nofile: int
 
 
@@ -54,15 +55,15 @@ _CALL = b"    _ansiballz_main(\n"
 _NEEDED = {"zip_data", "module_fqn", "profile", "rlimit_nofile", "extensions"}
 
 
-def pack(action: ActionBase, name: str, task_vars: dict) -> tuple[dict, str]:
-    """Let core pack one module; returns the arguments of its wrapper's call and the shebang."""
+def pack(action: ActionBase, name: str, task_vars: dict) -> tuple[dict, t.Any]:
+    """Let core pack one module; returns the arguments of its wrapper's call, and what core made."""
     built, _path = action._configure_module(module_name=name, module_args={}, task_vars=task_vars)
     try:
-        style, shebang, data = built.module_style, built.shebang, built.b_module_data
+        _head, found, call = built.b_module_data.rpartition(_CALL)
+        style = (built.module_style, bool(built.shebang), isinstance(built.serialization_profile, str))
     except AttributeError as error:
         raise Unknown(f"core packs modules in a way that is not known here: {error}") from error
-    _head, found, call = data.rpartition(_CALL)
-    if style != "new" or not found:
+    if style != ("new", True, True) or not found:
         raise Unknown(f"{name} is no Python module of the present kind")
     arguments = {}
     for line in call.decode().splitlines():
@@ -73,7 +74,7 @@ def pack(action: ActionBase, name: str, task_vars: dict) -> tuple[dict, str]:
         raise Unknown(f"core's module wrapper lacks {', '.join(sorted(missing))}")
     if arguments["extensions"]:
         raise Unknown("a debugger or coverage is to be attached to modules")
-    return arguments, shebang
+    return arguments, built
 
 
 def describe(action: ActionBase, modules: dict[str, str], task_vars: dict) -> tuple[Library, Host]:
@@ -82,8 +83,8 @@ def describe(action: ActionBase, modules: dict[str, str], task_vars: dict) -> tu
     One module is packed for every host all the same: interpreter and limits are the host's.
     """
     first = next(iter(modules))
-    arguments, shebang = pack(action, first, task_vars)
-    host = Host(shebang, arguments["rlimit_nofile"])
+    arguments, built = pack(action, first, task_vars)
+    host = Host(built, arguments["rlimit_nofile"])
     key = hashlib.sha256(repr((sorted(modules.items()), action._task.collections)).encode()).hexdigest()
     cache = Path(C.DEFAULT_LOCAL_TMP) / f"optimize_batch_{key}.json"
     try:
@@ -145,20 +146,30 @@ def encode(common: dict, name: str, args: dict, no_log: bool, profile: str) -> s
     return json.dumps({"ANSIBLE_MODULE_ARGS": full}, cls=get_module_encoder(profile, Direction.CONTROLLER_TO_MODULE))
 
 
-def decode(action: ActionBase, answer: dict, profile: str, shebang: str) -> dict:
-    """A module's output as `_execute_module` would return it."""
-    from ansible.vars.clean import remove_internal_keys
+class Decoder(ActionBase):
+    """Core's own handling of what a module printed: an action whose modules have run already."""
 
-    action._used_interpreter = shebang
-    result = action._parse_returned_data({"stdout": answer["out"], "stderr": answer["err"], "rc": answer["rc"]}, profile)
-    result.pop("_ansible_suppress_tmpdir_delete", None)
-    if "results" in result and not isinstance(result["results"], list):
-        result["ansible_module_results"] = result.pop("results")
-    remove_internal_keys(result)
-    for stream in ("stdout", "stderr"):
-        if stream in result and f"{stream}_lines" not in result:
-            result[f"{stream}_lines"] = (result[stream] or "").splitlines()
-    return result
+    def __init__(self, action: t.Any, built: t.Any) -> None:
+        super().__init__(task=action._task, connection=action._connection, play_context=action._play_context, loader=action._loader,
+                         templar=action._templar, shared_loader_obj=action._shared_loader_obj)
+        self._built = built
+        self._profile = ""
+        self._answer: dict = {}
+
+    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> dict:
+        raise NotImplementedError
+
+    def decode(self, name: str, answer: dict, profile: str, task_vars: dict) -> dict:
+        """An answer of the host (`out`, `err`, `rc`) as `_execute_module` returns it."""
+        self._answer = {"stdout": answer["out"], "stderr": answer["err"], "rc": answer["rc"]}
+        self._profile = profile
+        return self._execute_module(module_name=name, module_args={}, task_vars=task_vars)
+
+    def _configure_module(self, module_name: str, module_args: dict, task_vars: dict) -> tuple:
+        return dataclasses.replace(self._built, serialization_profile=self._profile), "-"
+
+    def _low_level_execute_command(self, *_args: t.Any, **_kwargs: t.Any) -> dict:
+        return self._answer
 
 
 def may_pipeline(action: ActionBase) -> None:
@@ -167,19 +178,13 @@ def may_pipeline(action: ActionBase) -> None:
         raise Unknown("the connection has no pipelining, or it is switched off (also by ANSIBLE_KEEP_REMOTE_FILES)")
 
 
-def execute(action: ActionBase, shebang: str, header: dict, blob: bytes, library: bytes = b"") -> dict:
+def execute(action: ActionBase, host: Host, header: dict, blob: bytes, library: bytes = b"") -> dict:
     """One remote execution of the host's interpreter, with the program and all it needs on standard input."""
     environment = action._compute_environment_string()
-    command = action._connection._shell.build_module_command(environment, shebang, "").strip()
+    command = action._connection._shell.build_module_command(environment, host.built.shebang, "").strip()
     boot = (_HERE / "batch_boot.py").read_bytes()
     start = '"import sys; s = sys.stdin.buffer; exec(s.read(int(s.readline())))"'
     if library:
         header = dict(header, installer=(_HERE / "batch_install.py").read_text(), library=len(library))
     data = b"%d\n" % len(boot) + boot + json.dumps(dict(header, blob=len(blob))).encode() + b"\n" + blob + library
     return action._low_level_execute_command(f"{command} -c {start}", in_data=data)
-
-
-def discovered(action: ActionBase) -> dict:
-    """The facts of an interpreter that was discovered on the way, to be kept as core keeps them."""
-    key = getattr(action, "_discovered_interpreter_key", None)
-    return {key: action._discovered_interpreter} if key else {}
