@@ -11,8 +11,8 @@ description:
     from the inventory's groups, in the inventory's order.
   - The far end is the end that does not open the connection. Which of its hosts are meant follows from the connection's C(scope), its own
     region, the core, or all regions of the inventory. A run limited to one region gets the same answer.
-  - A pool that shares an address is answered with its C(public_name) (the one in its certificate) or else its C(virtual_name). A pool without hosts is answered with the inventory's
-    C(managed_endpoints) entry.
+  - A pool that shares an address is answered with its C(public_name) (the one in its certificate), or else its C(virtual_name).
+  - A pool without hosts is answered with the inventory's C(managed_endpoints) entry.
   - Fails, naming host, connection and mend, where the host does not open the connection, or where neither host nor managed endpoint exists.
 options:
   _terms:

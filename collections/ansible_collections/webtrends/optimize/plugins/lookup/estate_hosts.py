@@ -40,7 +40,6 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.topology import TopologyError, host_entries
 
 
