@@ -1,0 +1,1 @@
+"""Inserting into ClickHouse over HTTP: the same bytes until they are in."""

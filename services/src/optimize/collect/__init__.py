@@ -1,0 +1,1 @@
+"""Collect: takes events into its spool, from there into ClickHouse, and publishes them."""

@@ -1,0 +1,1 @@
+"""What every service has: configuration, logs, metrics, health, drain, the server."""

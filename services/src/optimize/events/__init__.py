@@ -1,0 +1,1 @@
+"""Visitors' events: what one is, how requests carry them, how a service takes them."""

@@ -1,0 +1,1 @@
+"""Kafka by librdkafka: publishing, and from the spool when Kafka is away."""

@@ -1,0 +1,1 @@
+"""PAT: decides which variation a visitor sees, and takes interactions and conversions into Kafka."""

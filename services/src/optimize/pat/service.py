@@ -1,0 +1,145 @@
+"""The service `pat`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Request, Response, get
+from litestar.params import Parameter
+
+from optimize.common import app
+from optimize.common.config import Service
+from optimize.common.health import Dependency, Health
+from optimize.common.logs import fields
+from optimize.common.server import drain_of
+from optimize.common.version import release
+from optimize.events.intake import Intake, IntakeConfig, Unavailable
+from optimize.events.schema import Accepted, Acceptor
+from optimize.kafka.forward import Forwarder
+from optimize.kafka.publish import KafkaConfig, NotDelivered, Publisher
+from optimize.pat.decide import Decision, decisions
+from optimize.pat.experiments import ExperimentsConfig, Source
+from optimize.spool.cursor import Cursor
+from optimize.spool.spool import Spool, SpoolConfig, SpoolFull
+
+log = logging.getLogger(__name__)
+
+NAME = "pat"
+
+
+class PatConfig(Service):
+    """Configuration of `pat`. The spool holds what Kafka did not take."""
+
+    spool: SpoolConfig
+    kafka: KafkaConfig
+    experiments: ExperimentsConfig
+    intake: IntakeConfig = IntakeConfig()
+
+
+class Decided(msgspec.Struct):
+    """A visitor's decisions."""
+
+    site: str
+    visitor: str
+    decisions: list[Decision]
+
+
+class Store:
+    """Makes events durable: in Kafka, and in the spool from the first failure until the spool has been published.
+
+    While the spool is not empty everything goes through it, so that nothing overtakes what waits there.
+    """
+
+    def __init__(self, spool: Spool, publisher: Publisher, forwarder: Forwarder) -> None:
+        self._spool, self._publisher, self._forwarder = spool, publisher, forwarder
+        self.spooling = not forwarder.idle
+
+    async def __call__(self, accepted: Accepted) -> None:
+        if self.spooling and self._forwarder.idle:
+            self.spooling = False
+            log.info("kafka is back and the spool is published")
+        if not self.spooling:
+            lines = accepted.payload.split(b"\n")
+            try:
+                await self._publisher.send([(row.visitor.encode(), line) for row, line in zip(accepted.rows, lines, strict=False)])
+                return
+            except NotDelivered as error:
+                if not self.spooling:
+                    log.warning("kafka is away: events go to the spool", extra=fields(problem=str(error)))
+                self.spooling = True
+        try:
+            await self._spool.append(accepted.payload, len(accepted.rows), accepted.received_ms)
+        except SpoolFull as error:
+            raise Unavailable(str(error)) from error
+
+
+class Pat:
+    """Decides, and takes events; see `optimize.common.server.Runnable`."""
+
+    def __init__(self, config: PatConfig, fingerprint: str) -> None:
+        self.config = config
+        self.spool = Spool(config.spool)
+        self.source = Source(config.experiments)
+        dependencies = [
+            Dependency("spool", "hard", self._room, live=True),
+            Dependency("kafka", "soft", self._kafka),
+            Dependency("experiments", "soft", self.source.probe),
+        ]
+        self.health = Health(NAME, release(), fingerprint, drain_of(config, NAME), dependencies)
+        self.intake = Intake(config.intake, Acceptor(config.region, NAME, config.intake.limits), self.health, self._store)
+        self.app = app.create(self.health, [*self.intake.routes("/pat/v1/events"), self._decisions_route()])
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._cursor = Cursor(self.spool, "kafka", hard=True)
+        self.publisher = Publisher(self.config.kafka, f"optimize-{NAME}")
+        self._forwarder = Forwarder(self.spool, self._cursor, self.publisher)
+        self.store = Store(self.spool, self.publisher, self._forwarder)
+        await self.spool.start()
+        await self.source.fetch()
+        self._tasks = [asyncio.create_task(self._forwarder.run()), asyncio.create_task(self.source.run())]
+
+    async def stop(self) -> None:
+        until = asyncio.get_running_loop().time() + self.config.stop_seconds / 2
+        while not self._forwarder.idle and not self.store_failed and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self.publisher.close(2.0)
+        await self._cursor.save()
+        await self.spool.stop()
+        await self.source.close()
+
+    @property
+    def store_failed(self) -> bool:
+        """Whether waiting for Kafka is in vain; what is in the spool stays there."""
+        return any(d.name == "kafka" and not d.ok for d in self.health.dependencies)
+
+    async def _store(self, accepted: Accepted) -> None:
+        await self.store(accepted)
+
+    async def _room(self) -> None:
+        self.spool.check_room()
+
+    async def _kafka(self) -> None:
+        await self.publisher.probe()
+
+    def _decisions_route(self) -> Any:
+        @get("/pat/v1/decisions", media_type=MediaType.JSON)
+        async def decide(
+            request: Request[Any, Any, Any],
+            site: str = Parameter(min_length=1, max_length=64),
+            visitor: str = Parameter(min_length=1, max_length=64),
+        ) -> Response[Decided]:
+            """The variations that a visitor sees on a site."""
+            decided = Decided(site, visitor, decisions(self.source.current, site, visitor))
+            return Response(decided, headers={"cache-control": "no-store", **self.intake.cors(request)})
+
+        return decide

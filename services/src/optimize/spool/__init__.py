@@ -1,0 +1,1 @@
+"""A durable queue in files: appended with one fsync for all who wait, read by cursors, replayable."""
