@@ -58,6 +58,7 @@ ansible_facts:
         release: {description: "C(bookworm).", type: str, returned: success}
         version: {description: "C(12).", type: str, returned: success}
         python: {description: "Version of the interpreter that runs modules.", type: str, returned: success}
+        account: {description: "The account that logged in, before become.", type: str, returned: success}
         kernel: {description: "Release of the kernel.", type: str, returned: success}
         architecture: {description: "C(x86_64).", type: str, returned: success}
         container: {description: "Name of the container manager (C(podman)); empty on a VM or machine.", type: str, returned: success}
@@ -73,6 +74,10 @@ ansible_facts:
           description: For each product of /opt its C(current) version (or null) and the unpacked C(versions).
           type: dict
           returned: success
+        package_lists:
+          description: The host has package lists. Without, apt can't answer in check mode, which fetches none.
+          type: bool
+          returned: success
         units_running: {description: "Active services, without C(.service).", type: list, elements: str, returned: success}
         clock: {description: "epoch, synchronized (the kernel's word), skew_s against the control node.", type: dict, returned: success}
 """
@@ -81,6 +86,7 @@ import ctypes
 import glob
 import os
 import platform
+import pwd
 import subprocess
 import time
 
@@ -175,6 +181,7 @@ def main() -> None:
         host = {
             **preflight.parse_os_release(text_of("/etc/os-release")),
             "python": platform.python_version(),
+            "account": os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name,
             "kernel": os.uname().release,
             "architecture": os.uname().machine,
             "container": container,
@@ -184,6 +191,7 @@ def main() -> None:
             # A container sees the devices of the machine that it shares; they are none of its own.
             "block_devices": [] if container else block_devices(),
             "opt": products(),
+            "package_lists": bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
             "units_running": units_running(),
             "clock": clock(),
         }
