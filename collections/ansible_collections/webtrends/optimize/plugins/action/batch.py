@@ -87,7 +87,8 @@ class ActionModule(ActionBase):
 
     def _one_execution(self, items: list[Item], report: results.Report, task_vars: dict) -> None:
         puts = {item.number: files.read(self, item, task_vars) for item in items if item.skipped is None and files.is_put(item)}
-        library, host = core.describe(self, self._modules(items, puts), task_vars)
+        host = core.host(self, task_vars)
+        library = core.describe(self, self._modules(items, puts), task_vars)
         common = core.parameters(self, task_vars)
         blob = bytearray()
         orders = [self._order(item, puts.get(item.number), library, common, blob) for item in items if item.skipped is None]

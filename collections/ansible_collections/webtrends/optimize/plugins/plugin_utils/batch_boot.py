@@ -8,6 +8,7 @@ JSON (the header), then `blob` bytes of file contents, then `library` bytes (a z
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import stat
@@ -50,8 +51,10 @@ def held(root):
 
 
 def main(stream):
+    gc.disable()  # until a module runs: there is nothing to collect while imports go on
     header = json.loads(stream.readline())
     blob = stream.read(header["blob"])
+    sys.pycache_prefix = None  # what is compiled lies in the library, nowhere else
     parent = os.path.expandvars(os.path.expanduser(header["remote_tmp"]))
     root = os.path.join(parent, f"optimize-batch-{os.geteuid()}")
     library = os.path.join(root, header["id"])

@@ -13,14 +13,14 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import tempfile
 import typing as t
 import zipfile
 from pathlib import Path
 
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
+
+from . import batch_cache
 
 PROGRAM = "optimize_batch_remote.py"
 
@@ -52,18 +52,28 @@ class Host(t.NamedTuple):
 
 _HERE = Path(__file__).parent
 _CALL = b"    _ansiballz_main(\n"
-_NEEDED = {"zip_data", "module_fqn", "profile", "rlimit_nofile", "extensions"}
+_NEEDED = {"zip_data", "module_fqn", "profile", "extensions"}
+# A file without imports: core resolves the host's interpreter for it, and packs nothing.
+_PROBE = "webtrends.optimize.batch"
 
 
-def pack(action: ActionBase, name: str, task_vars: dict) -> tuple[dict, t.Any]:
-    """Let core pack one module; returns the arguments of its wrapper's call, and what core made."""
+def host(action: ActionBase, task_vars: dict) -> Host:
+    """The host's interpreter (discovered, where it is to be) and limits, as core settles them for any module."""
+    built, _path = action._configure_module(module_name=_PROBE, module_args={}, task_vars=task_vars)
+    fields = {field.name for field in dataclasses.fields(built)} if dataclasses.is_dataclass(built) else set()
+    if missing := {"module_style", "shebang", "serialization_profile"} - fields:
+        raise Unknown(f"what core packs lacks {', '.join(sorted(missing))}")
+    if not built.shebang:
+        raise Unknown("core names no interpreter for this host")
+    limit = C.config.get_config_value("PYTHON_MODULE_RLIMIT_NOFILE", variables=task_vars)
+    return Host(dataclasses.replace(built, module_style="new"), int(action._templar.template(limit)))
+
+
+def pack(action: ActionBase, name: str, task_vars: dict) -> dict:
+    """Let core pack one module; returns the arguments of its wrapper's call."""
     built, _path = action._configure_module(module_name=name, module_args={}, task_vars=task_vars)
-    try:
-        _head, found, call = built.b_module_data.rpartition(_CALL)
-        style = (built.module_style, bool(built.shebang), isinstance(built.serialization_profile, str))
-    except AttributeError as error:
-        raise Unknown(f"core packs modules in a way that is not known here: {error}") from error
-    if style != ("new", True, True) or not found:
+    _head, found, call = built.b_module_data.rpartition(_CALL)
+    if built.module_style != "new" or not found:
         raise Unknown(f"{name} is no Python module of the present kind")
     arguments = {}
     for line in call.decode().splitlines():
@@ -74,38 +84,25 @@ def pack(action: ActionBase, name: str, task_vars: dict) -> tuple[dict, t.Any]:
         raise Unknown(f"core's module wrapper lacks {', '.join(sorted(missing))}")
     if arguments["extensions"]:
         raise Unknown("a debugger or coverage is to be attached to modules")
-    return arguments, built
+    return arguments
 
 
-def describe(action: ActionBase, modules: dict[str, str], task_vars: dict) -> tuple[Library, Host]:
-    """The library for `modules` (name -> path of its file), from the run's cache if another host has asked for it.
-
-    One module is packed for every host all the same: interpreter and limits are the host's.
-    """
-    first = next(iter(modules))
-    arguments, built = pack(action, first, task_vars)
-    host = Host(built, arguments["rlimit_nofile"])
-    key = hashlib.sha256(repr((sorted(modules.items()), action._task.collections)).encode()).hexdigest()
-    cache = Path(C.DEFAULT_LOCAL_TMP) / f"optimize_batch_{key}.json"
-    try:
-        known = json.loads(cache.read_bytes())
-        return Library(known["identity"], {name: Module(*module) for name, module in known["modules"].items()}), host
-    except FileNotFoundError:
-        library, _files = assemble(action, modules, task_vars, {first: arguments})
-    descriptor, path = tempfile.mkstemp(dir=C.DEFAULT_LOCAL_TMP)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(library._asdict(), stream)
-    os.replace(path, cache)
-    return library, host
+def describe(action: ActionBase, modules: dict[str, str], task_vars: dict) -> Library:
+    """The library for `modules` (name -> path of its file), from the cache while the files that it was made from are the same."""
+    cached = batch_cache.Entry(modules, action._task.collections)
+    if known := cached.load():
+        return Library(known["identity"], {name: Module(*module) for name, module in known["modules"].items()})
+    library, files = assemble(action, modules, task_vars)
+    cached.save(library._asdict(), files)
+    return library
 
 
-def assemble(action: ActionBase, modules: t.Iterable[str], task_vars: dict,
-             packed: dict[str, dict] | None = None) -> tuple[Library, dict[str, bytes]]:
+def assemble(action: ActionBase, modules: t.Iterable[str], task_vars: dict) -> tuple[Library, dict[str, bytes]]:
     """Merge what core packed for each module; returns the library and its files, MANIFEST included."""
     files = {PROGRAM: (_HERE / "batch_remote.py").read_bytes()}
     known = {}
     for name in modules:
-        arguments = (packed or {}).get(name) or pack(action, name, task_vars)[0]
+        arguments = pack(action, name, task_vars)
         known[name] = Module(arguments["module_fqn"], arguments["profile"])
         with zipfile.ZipFile(io.BytesIO(base64.b64decode(arguments["zip_data"]))) as archive:
             for path in archive.namelist():

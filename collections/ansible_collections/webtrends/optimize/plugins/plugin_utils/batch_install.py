@@ -8,8 +8,10 @@ its place, every file compared with its digest, and renamed into place: what has
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import os
+import py_compile
 import shutil
 import time
 import zipfile
@@ -42,6 +44,7 @@ def install(root, identity, data):
                     raise OSError(5, f"the library arrived altered: {path} is not {digest}", root)
                 with open(target, "wb") as stream:
                     stream.write(content)
+                _compile(target)
             else:
                 _link(here[digest], target)
         with open(os.path.join(staging, "MANIFEST"), "wb") as stream:
@@ -67,18 +70,24 @@ def _files_by_digest(root):
     return files
 
 
+def _compile(source):
+    """Compile it here and now, whatever the environment says of writing bytecode; unchecked, since a library never changes."""
+    if source.endswith(".py"):
+        py_compile.compile(source, _compiled(source), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+def _compiled(source):
+    return importlib.util.cache_from_source(source)
+
+
 def _link(source, target):
-    """Link a source file and what Python compiled from it, so that it is not compiled again."""
+    """Link a source file and what was compiled from it; another version of Python compiles for itself."""
     os.link(source, target)
-    directory, name = os.path.split(source)
-    cache = os.path.join(directory, "__pycache__")
-    stem = name[:-len("py")]
-    for compiled in os.listdir(cache) if os.path.isdir(cache) else ():
-        if compiled.startswith(stem) and compiled.endswith(".pyc"):
-            own = os.path.join(os.path.dirname(target), "__pycache__")
-            os.makedirs(own, 0o700, exist_ok=True)
-            if not os.path.exists(os.path.join(own, compiled)):
-                os.link(os.path.join(cache, compiled), os.path.join(own, compiled))
+    if os.path.exists(_compiled(source)):
+        os.makedirs(os.path.dirname(_compiled(target)), 0o700, exist_ok=True)
+        os.link(_compiled(source), _compiled(target))
+    else:
+        _compile(target)
 
 
 def _prune(root, identity):

@@ -12,6 +12,7 @@ import atexit
 import base64
 import gc
 import hashlib
+import importlib
 import json
 import os
 import select
@@ -23,11 +24,8 @@ import tempfile
 def run(header, blob, library, emit):
     _limit_open_files(header["rlimit_nofile"])
     os.utime(library)  # pruning keeps the libraries used last
-    import ansible.module_utils.basic  # noqa: F401  every module needs it: imported once, inherited by all children
-    from ansible.module_utils._internal._ansiballz import _loader
-    gc.collect()
-    gc.freeze()
-    batch = _Batch(header, blob, library, _loader)
+    batch = _Batch(header, blob, library, _preload(library))
+    gc.freeze()  # children share these objects' pages for as long as no collector looks at them
     try:
         changed = set()
         for item in header["items"]:
@@ -49,6 +47,17 @@ def run(header, blob, library, emit):
         emit({"end": True})
     finally:
         batch.clean()
+
+
+def _preload(library):
+    """Import what every module needs, once for all children; returns the loader."""
+    import ansible.module_utils.basic  # noqa: F401
+    from ansible.module_utils._internal._ansiballz import _loader
+    profiles = "ansible.module_utils._internal._json._profiles"
+    for name in os.listdir(os.path.join(library, *profiles.split("."))):
+        if name.startswith("_module_") and name.endswith(".py"):
+            importlib.import_module(profiles + "." + name[:-len(".py")])
+    return _loader
 
 
 class _Batch:
@@ -129,6 +138,7 @@ class _Batch:
     def _child(self, module, params, out, err):
         code = 1
         try:
+            gc.enable()
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(out, 1)
             os.dup2(err, 2)
