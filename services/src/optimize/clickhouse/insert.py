@@ -28,8 +28,9 @@ ROWS = Counter("optimize_clickhouse_rows_total", "Rows that ClickHouse has taken
 SECONDS = Histogram("optimize_clickhouse_insert_seconds", "One attempt", buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30))
 
 #: ClickHouse's error codes (ErrorCodes.cpp of 18.16 and of 26.7) that speak of a row's content: another node would say the same.
-#: CANNOT_PARSE_TEXT, _ESCAPE_SEQUENCE, _QUOTED_STRING, _INPUT_ASSERTION_FAILED, _DATE, _DATETIME, TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND,
-#: CANNOT_PARSE_NUMBER, INCORRECT_DATA, CANNOT_READ_ARRAY_FROM_TEXT, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, CANNOT_PARSE_UUID, DECIMAL_OVERFLOW.
+#: CANNOT_PARSE_TEXT, _ESCAPE_SEQUENCE, _QUOTED_STRING, _INPUT_ASSERTION_FAILED, _DATE, _DATETIME, TYPE_MISMATCH,
+#: ARGUMENT_OUT_OF_BOUND, CANNOT_PARSE_NUMBER, INCORRECT_DATA, CANNOT_READ_ARRAY_FROM_TEXT, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN,
+#: CANNOT_PARSE_UUID, DECIMAL_OVERFLOW.
 CONTENT_CODES = frozenset({6, 25, 26, 27, 38, 41, 53, 69, 72, 117, 130, 349, 376, 407})
 _CODE = re.compile(r"Code: (\d+)")
 #: A column that the table lacks speaks of the schema, not of a row, although it has INCORRECT_DATA's code.
@@ -80,7 +81,7 @@ class Failed(Exception):
 class Bad(NamedTuple):
     """A row that ClickHouse refuses."""
 
-    index: int
+    place: int
     row: bytes
     reason: str
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,6 +16,7 @@ from optimize.common import app
 from optimize.common.config import Service
 from optimize.common.health import Dependency, Health
 from optimize.common.server import drain_of
+from optimize.common.tasks import background, cancel
 from optimize.common.version import release
 from optimize.events.intake import Intake, IntakeConfig, Unavailable
 from optimize.events.schema import Accepted, Acceptor, Rejected, Row
@@ -31,7 +31,7 @@ COLUMNS = Row.__struct_fields__
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 
 
-class CollectConfig(Service):
+class CollectConfig(Service, kw_only=True):
     """Configuration of `collect`.
 
     Args:
@@ -68,16 +68,14 @@ class Collect:
         if config.kafka:
             self._kafka_cursor = Cursor(self.spool, "kafka", hard=False)
             self.publisher = Publisher(config.kafka, f"optimize-{NAME}")
-            self._publishing = asyncio.create_task(Forwarder(self.spool, self._kafka_cursor, self.publisher).run())
+            self._publishing = background(Forwarder(self.spool, self._kafka_cursor, self.publisher).run(), "kafka forwarder")
         await self.spool.start()
         self._writer.start()
 
     async def stop(self) -> None:
         await self._writer.stop(self.config.stop_seconds)
         if self._publishing:
-            self._publishing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._publishing
+            await cancel([self._publishing])
             await self.publisher.close(2.0)
             await self._kafka_cursor.save()
         await self.spool.stop()

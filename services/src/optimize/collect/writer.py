@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from optimize.clickhouse.insert import Bad, Failed, Inserter
+from optimize.clickhouse.insert import Bad, Inserter
 from optimize.common.logs import fields
+from optimize.common.tasks import background, cancel
 from optimize.spool.cursor import Cursor
 from optimize.spool.spool import Chunk, Spool
 
@@ -58,7 +59,7 @@ class Writer:
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._running = asyncio.create_task(self._run())
+        self._running = background(self._run(), "clickhouse writer")
 
     async def stop(self, seconds: float) -> None:
         """Send what is there, as far as it goes in the time; the rest is in the spool."""
@@ -66,8 +67,7 @@ class Writer:
         assert self._running is not None
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._running, seconds)
-        for task in self._tasks:
-            task.cancel()
+        await cancel(self._tasks)
         await self._cursor.save()
 
     async def _run(self) -> None:
@@ -102,7 +102,7 @@ class Writer:
             await asyncio.sleep(TICK)
 
     def _begin(self, chunk: Chunk) -> None:
-        task = asyncio.create_task(self._send(chunk))
+        task = background(self._send(chunk), "clickhouse batch")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         BATCHES.inc()
@@ -115,8 +115,6 @@ class Writer:
             if bad:
                 await asyncio.to_thread(self._dead.add, bad)
             self._cursor.finish(chunk.start)
-        except Failed as error:
-            log.error("batch given up until the next start", extra=fields(problem=str(error)))
         finally:
             BATCHES.dec()
             self._slots.release()

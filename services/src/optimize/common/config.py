@@ -24,7 +24,7 @@ class ConfigError(Exception):
     """The configuration can't be used; the text says where and why."""
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A part of a configuration file: unknown keys are errors."""
 
 

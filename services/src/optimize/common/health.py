@@ -7,7 +7,6 @@ at once, so a dependency that hangs does not hang the load balancer's check.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from prometheus_client import Gauge
 
 from optimize.common.drain import Drain
 from optimize.common.logs import fields
+from optimize.common.tasks import background, cancel
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,11 @@ class Dependency:
             ok, problem = False, str(error) or type(error).__name__
         self.latency_ms = round((time.perf_counter() - started) * 1000, 3)
         if ok != self.ok:
-            log.log(logging.INFO if ok else logging.WARNING, "dependency is back" if ok else "dependency is away",
-                    extra=fields(dependency=self.name, kind=self.kind, problem=problem))
+            log.log(
+                logging.INFO if ok else logging.WARNING,
+                "dependency is back" if ok else "dependency is away",
+                extra=fields(dependency=self.name, kind=self.kind, problem=problem),
+            )
         self.ok, self.problem = ok, problem
         DEPENDENCY.labels(self.name, self.kind).set(ok)
 
@@ -79,14 +82,12 @@ class Health:
     async def start(self) -> None:
         """Probe everything once, then go on in the background."""
         await asyncio.gather(*(dependency.check() for dependency in self.dependencies))
-        self._tasks = [asyncio.create_task(self._repeat(dependency)) for dependency in self.dependencies if not dependency.live]
+        self._tasks = [
+            background(self._repeat(dependency), f"probe {dependency.name}") for dependency in self.dependencies if not dependency.live
+        ]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel(self._tasks)
 
     @staticmethod
     async def _repeat(dependency: Dependency) -> None:

@@ -19,6 +19,7 @@ import uvloop
 from litestar import Litestar
 from prometheus_client import Info
 
+from optimize.common import tasks
 from optimize.common.config import ConfigError, Service
 from optimize.common.drain import Drain
 from optimize.common.health import Health
@@ -32,9 +33,12 @@ BUILD = Info("optimize_build", "What runs")
 class Runnable(Protocol):
     """A service, as the server sees it."""
 
-    config: Service
     health: Health
     app: Litestar
+
+    @property
+    def config(self) -> Service:
+        """What it was configured with."""
 
     async def start(self) -> None:
         """Begin the background work; raises when the service can't do its job at all."""
@@ -142,7 +146,7 @@ def run(make: Callable[[], Runnable]) -> int:
         return 1
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
-    return 0
+    return 1 if tasks.failures else 0
 
 
 def refuse(error: ConfigError) -> int:

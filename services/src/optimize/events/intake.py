@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 
 ACCEPTED = Counter("optimize_events_accepted_total", "Events acknowledged as durable")
 REQUESTS = Counter("optimize_event_requests_total", "Requests with events by their answer's status", ["status"])
-SECONDS = Histogram("optimize_event_request_seconds", "From the request's headers to its answer",
-                    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10))
+SECONDS = Histogram(
+    "optimize_event_request_seconds",
+    "From the request's headers to its answer",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 IN_FLIGHT = Gauge("optimize_event_bytes_in_flight", "Bytes of bodies that are read, but not answered")
 
 CONTENT_TYPES = ("application/json", "text/plain", "application/x-ndjson")

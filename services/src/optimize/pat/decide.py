@@ -27,7 +27,7 @@ class Variation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a visitor may see. Its share of the experiment's visitors is its weight by the sum of all weights."""
 
     id: Name
-    weight: Annotated[float, Meta(ge=0)]
+    weight: Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import Any
 
@@ -16,6 +15,7 @@ from optimize.common.config import Service
 from optimize.common.health import Dependency, Health
 from optimize.common.logs import fields
 from optimize.common.server import drain_of
+from optimize.common.tasks import background, cancel
 from optimize.common.version import release
 from optimize.events.intake import Intake, IntakeConfig, Unavailable
 from optimize.events.schema import Accepted, Acceptor
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 NAME = "pat"
 
 
-class PatConfig(Service):
+class PatConfig(Service, kw_only=True):
     """Configuration of `pat`. The spool holds what Kafka did not take."""
 
     spool: SpoolConfig
@@ -101,17 +101,13 @@ class Pat:
         self.store = Store(self.spool, self.publisher, self._forwarder)
         await self.spool.start()
         await self.source.fetch()
-        self._tasks = [asyncio.create_task(self._forwarder.run()), asyncio.create_task(self.source.run())]
+        self._tasks = [background(self._forwarder.run(), "kafka forwarder"), background(self.source.run(), "experiments")]
 
     async def stop(self) -> None:
         until = asyncio.get_running_loop().time() + self.config.stop_seconds / 2
         while not self._forwarder.idle and not self.store_failed and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel(self._tasks)
         await self.publisher.close(2.0)
         await self._cursor.save()
         await self.spool.stop()

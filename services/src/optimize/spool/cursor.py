@@ -59,7 +59,7 @@ class Cursor(CursorLike):
         return state
 
     @property
-    def done(self) -> Position:  # type: ignore[override]
+    def done(self) -> Position:
         """Everything before it has been done with."""
         return min([start for start, _ in self.begun], default=self.next)
 

@@ -22,14 +22,18 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from optimize.common.config import Positive, Seconds, Section
 from optimize.common.logs import fields
+from optimize.common.tasks import background, cancel
 from optimize.spool import frame
 
 log = logging.getLogger(__name__)
 
 BYTES = Gauge("optimize_spool_bytes", "Bytes of all segments")
 BACKLOG = Gauge("optimize_spool_backlog_rows", "Rows that a cursor has not done with", ["cursor"])
-FSYNC = Histogram("optimize_spool_commit_seconds", "One write with its fsync",
-                  buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5))
+FSYNC = Histogram(
+    "optimize_spool_commit_seconds",
+    "One write with its fsync",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
 COMMITS = Counter("optimize_spool_commits_total", "Writes with their fsync")
 DAMAGED = Counter("optimize_spool_damaged_bytes_total", "Bytes of segments that are no whole frame")
 SKIPPED = Counter("optimize_spool_skipped_rows_total", "Rows that a soft cursor gave up because the spool was full", ["cursor"])
@@ -155,14 +159,12 @@ class Spool:
         self._next = max(self._next, number + 1)
 
     async def start(self) -> None:
-        self._housekeeping = asyncio.create_task(self._keep_house())
+        self._housekeeping = background(self._keep_house(), "spool housekeeping")
 
     async def stop(self) -> None:
         """Wait until all that was appended is durable, and let go of the directory."""
         if self._housekeeping:
-            self._housekeeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._housekeeping
+            await cancel([self._housekeeping])
         while self._writing:
             await asyncio.sleep(0.005)
         self._thread.shutdown()
@@ -220,8 +222,9 @@ class Spool:
             batch = list(self._pending)
             self._pending.clear()
             try:
-                await loop.run_in_executor(self._thread, self._commit, [part for item in batch for part in item[:2]],
-                                           sum(item[2] for item in batch))
+                await loop.run_in_executor(
+                    self._thread, self._commit, [part for item in batch for part in item[:2]], sum(item[2] for item in batch)
+                )
                 error: SpoolFull | None = None
                 self.bytes += sum(len(part) for item in batch for part in item[:2])
             except Exception as failed:
@@ -436,7 +439,11 @@ class CursorLike:
 
     name: str
     hard: bool
-    done: Position
+
+    @property
+    def done(self) -> Position:
+        """Everything before it has been done with."""
+        raise NotImplementedError
 
     def skip_to(self, position: Position) -> None:
         """Go on there."""

@@ -1,0 +1,1 @@
+"""Sink: events from Kafka into ClickHouse; an offset is committed after its row is in."""
