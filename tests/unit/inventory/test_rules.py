@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.webtrends.optimize.plugins.plugin_utils import inventory_rules_connections, inventory_rules_data
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.connections import Table, read_yaml
-from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules import RULES, Inventory, Unreadable, check
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_check import RULES, check
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules import Inventory, Unreadable
 
-assert inventory_rules_connections and inventory_rules_data  # imported for the rules that they enter
 INVENTORIES = Path(__file__).parents[3] / "inventories"
 NAMES = ("connections", "pools", "secrets")
 DOCUMENTS = {name: read_yaml(INVENTORIES / f"{name}.yml") for name in NAMES}

@@ -9,11 +9,9 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-
-# The rules enter themselves into RULES when they are imported.
-from ansible_collections.webtrends.optimize.plugins.plugin_utils import inventory_rules_connections, inventory_rules_data  # noqa: F401
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.connections import FILES, Table, TableError, find_directory, read_yaml
-from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules import RULES, Finding, Inventory, Unreadable, check
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_check import RULES, check
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules import Finding, Inventory, Unreadable
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules_connections import shape_problems
 
 SETTINGS = ("managed_endpoints", "pools_left_out", "regions", "regions_require_confirmation")

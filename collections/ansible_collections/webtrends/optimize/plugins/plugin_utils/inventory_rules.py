@@ -95,11 +95,6 @@ def rule(identifier: str) -> Callable[[Rule], Rule]:
     return enter
 
 
-def check(inventory: Inventory) -> list[Finding]:
-    """Everything that all rules find. The modules with the rules must have been imported."""
-    return [Finding(identifier, *problem) for identifier, function in RULES.items() for problem in function(inventory)]
-
-
 def listed(names: Sequence[Any], most: int = 6) -> str:
     """`a, b, c and 3 more`: a sentence stays a sentence in an estate of hundreds."""
     texts = [str(name) for name in names]
