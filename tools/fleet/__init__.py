@@ -1,4 +1,5 @@
 """Makes and removes the fleets: systemd containers that behave like the VMs of an inventory (docs/fleet.md)."""
+
 from __future__ import annotations
 
 import sys

@@ -1,13 +1,15 @@
 """`python -m tools.fleet up|down|status|image`: test hosts from an inventory (docs/fleet.md)."""
+
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import click
 import yaml
 
-from tools.fleet import ROOT, image, machine
+from tools.fleet import ROOT, credentials, image, machine
 from tools.fleet import hosts as fleet_hosts
 
 # isort: split
@@ -29,7 +31,12 @@ def load(inventory: Path, regions: str | None = None) -> Fleet:
 
 
 inventory_option = click.option(
-    "-i", "--inventory", type=click.Path(path_type=Path), default=DEFAULT, show_default="inventories/local", help="Fleet file, or its directory."
+    "-i",
+    "--inventory",
+    type=click.Path(path_type=Path),
+    default=DEFAULT,
+    show_default="inventories/local",
+    help="Fleet file, or its directory.",
 )
 
 
@@ -42,9 +49,10 @@ def main() -> None:
 @inventory_option
 @click.option("--regions", help="Regions besides the core, as 'euw ue2'; kept for later runs.")
 @click.option("--ignore-memory", is_flag=True, help="Start although the estimate exceeds the memory that is available.")
-def up(inventory: Path, regions: str | None, ignore_memory: bool) -> None:
+@click.option("--fresh", is_flag=True, help="Make every host anew.")
+def up(inventory: Path, regions: str | None, ignore_memory: bool, fresh: bool) -> None:
     """Make the hosts, or repair what is missing, stopped or outdated."""
-    fleet_hosts.up(load(inventory, regions), check_memory=not ignore_memory)
+    fleet_hosts.up(load(inventory, regions), check_memory=not ignore_memory, fresh=fresh)
 
 
 @main.command()
@@ -55,6 +63,49 @@ def down(inventory: Path, everything: bool) -> None:
     fleet_hosts.down(load(inventory), everything)
 
 
+@main.command()
+@inventory_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(inventory: Path, as_json: bool) -> None:
+    """Show each host, its address and whether it answers; exit status 1 unless all do."""
+    machine.require(0, 0)
+    found = fleet_hosts.status(load(inventory))
+    if as_json:
+        click.echo(
+            json.dumps({host.name: {"address": host.address, "release": host.release, "state": word} for host, word in found}, indent=2)
+        )
+    else:
+        for host, word in found:
+            click.echo(f"{host.name:<28} {host.address:<15} {host.release:<9} {word}")
+    if any(word != "running" for _, word in found):
+        raise SystemExit(1)
+
+
+@main.command()
+@inventory_option
+def journals(inventory: Path) -> None:
+    """Write every host's journal to a file in the state directory."""
+    machine.require(0, 0)
+    click.echo(f"journals: {fleet_hosts.journals(load(inventory))}")
+
+
+@main.command()
+@inventory_option
+def harvest(inventory: Path) -> None:
+    """Keep the packages that the hosts downloaded for the hosts to come (`down` does it too)."""
+    machine.require(0, 0)
+    click.echo(f"package cache: {fleet_hosts.harvest(load(inventory))} new files")
+
+
+@main.command()
+@inventory_option
+def secrets(inventory: Path) -> None:
+    """Make the local secrets, the authority and the edge's certificates, unless they are there; prints none of them."""
+    fleet = load(inventory)
+    credentials.ensure(fleet)
+    click.echo(f"secrets: {fleet.secrets}")
+
+
 @main.command("image")
 @inventory_option
 def build_image(inventory: Path) -> None:
@@ -62,8 +113,8 @@ def build_image(inventory: Path) -> None:
     machine.require(0, 0)
     fleet = load(inventory)
     machine.enter(fleet.state)
-    for release in sorted({host.release for host in fleet.hosts}):
-        click.echo(image.ensure(release))
+    for name in image.ensure_all({host.release for host in fleet.hosts}).values():
+        click.echo(f"image: {name}")
 
 
 if __name__ == "__main__":

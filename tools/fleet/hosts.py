@@ -1,4 +1,5 @@
 """Making the machine's containers what a fleet's inventory says."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.fleet import Fleet, Host
 
-from tools.fleet import aptcache, image, machine, state
-from tools.fleet.podman import LABEL, SPEC, containers, networks, podman, remove_containers
+from tools.fleet import aptcache, credentials, image, machine, state
+from tools.fleet.podman import LABEL, SPEC, command, containers, networks, podman, remove_containers
 from tools.fleet.shell import FleetProblem, run
 
 SSH_TIMEOUT_S = 60  # a host answers after 1-2 s; sixty starting at once on two cores, after 40 s
@@ -34,13 +35,41 @@ def network_name(fleet: Fleet) -> str:
     return f"optimize-{fleet.name}"
 
 
+def kernel_settings(root: Path = Path("/proc/sys")) -> list[str]:
+    """podman's arguments that keep the machine's kernel out of a host's reach: its own network settings are all that a host may change.
+
+    The hosts share the kernel, and systemd alone already raises fs.nr_open as its first act, before any unit could prevent it.
+    """
+    directories = [str(path) for path in sorted(root.iterdir()) if path.is_dir() and path.name != "net"]
+    directories += [path for path in ("/sys/kernel", "/sys/module", "/sys/block") if Path(path).is_dir()]
+    return [argument for path in directories for argument in ("--volume", f"{path}:{path}:ro")]
+
+
 def run_arguments(fleet: Fleet, host: Host, host_image: str) -> list[str]:
     """How the host's container is made. Everything that decides it is here: its digest tells whether a container still fits."""
     return [
-        "--pull", "never", "--name", state.container(fleet, host), "--hostname", host.name, "--no-hosts",
-        "--network", network_name(fleet), "--ip", host.address, "--privileged", "--pids-limit=-1", "--systemd=always",
-        *machine.ulimit_arguments(), *aptcache.mounts(fleet.root, host.release),
-        "--volume", f"{state.seed(fleet, host)}:/var/lib/fleet-seed:ro", "--label", f"{LABEL}={fleet.state}", host_image,
+        "--pull",
+        "never",
+        "--name",
+        state.container(fleet, host),
+        "--hostname",
+        host.name,
+        "--no-hosts",
+        "--network",
+        network_name(fleet),
+        "--ip",
+        host.address,
+        "--privileged",
+        "--pids-limit=-1",
+        "--systemd=always",
+        *machine.ulimit_arguments(),
+        *kernel_settings(),
+        *aptcache.mounts(fleet.root, host.release),
+        "--volume",
+        f"{state.seed(fleet, host)}:/var/lib/fleet-seed:ro",
+        "--label",
+        f"{LABEL}={fleet.state}",
+        host_image,
     ]
 
 
@@ -55,7 +84,9 @@ def ensure_network(fleet: Fleet) -> None:
         if network["name"] == name:
             owner = (network.get("labels") or {}).get(LABEL)
             if owner != str(fleet.state):
-                raise FleetProblem(f"network {name} ({fleet.network}) belongs to the fleet of {owner}; take that one down first, from its checkout")
+                raise FleetProblem(
+                    f"network {name} ({fleet.network}) belongs to the fleet of {owner}; take that one down first, from its checkout"
+                )
             if [subnet["subnet"] for subnet in network["subnets"]] == [str(fleet.network)]:
                 return
             remove_containers([found["Names"][0] for found in containers() if name in found.get("Networks", [])])
@@ -68,7 +99,9 @@ def ensure_network(fleet: Fleet) -> None:
             )
     # The machine's resolvers serve the hosts directly, so that a name which `base` forgot is not found by podman's own name server.
     own_resolver = [] if _resolvers_reachable() else ["--disable-dns=false"]
-    podman("network", "create", "--subnet", str(fleet.network), *(own_resolver or ["--disable-dns"]), "--label", f"{LABEL}={fleet.state}", name)
+    podman(
+        "network", "create", "--subnet", str(fleet.network), *(own_resolver or ["--disable-dns"]), "--label", f"{LABEL}={fleet.state}", name
+    )
 
 
 def _resolvers_reachable() -> bool:
@@ -81,30 +114,42 @@ def _resolvers_reachable() -> bool:
     return False
 
 
-def up(fleet: Fleet, check_memory: bool = True) -> None:
-    """Make, repair or leave alone: afterwards every host of the fleet runs and answers on port 22, and no other host exists."""
+def up(fleet: Fleet, *, check_memory: bool = True, fresh: bool = False) -> None:
+    """Make, repair or leave alone: afterwards every host of the fleet runs and answers on port 22, and no other host exists.
+
+    `fresh` makes every host anew.
+    """
     started = time.monotonic()
     machine.require(0, 0)
     machine.enter(fleet.state)
-    existing = {found["Names"][0]: found for found in containers()}
+    existing = {found["Names"][0]: {**found, "Labels": found["Labels"] or {}} for found in containers()}
     wanted = {state.container(fleet, host): host for host in fleet.hosts}
     foreign = sorted(
-        {found["Labels"].get(LABEL, "?") for name, found in existing.items() if name in wanted and found["Labels"].get(LABEL) != str(fleet.state)}
+        {
+            found["Labels"].get(LABEL, "?")
+            for name, found in existing.items()
+            if name in wanted and found["Labels"].get(LABEL) != str(fleet.state)
+        }
     )
     if foreign:
-        raise FleetProblem(f"containers of fleet {fleet.name} exist already for {', '.join(foreign)}; take that fleet down first, from its checkout")
+        raise FleetProblem(
+            f"containers of fleet {fleet.name} exist already for {', '.join(foreign)}; take that fleet down first, from its checkout"
+        )
     state.write_keys(fleet)
+    credentials.ensure(fleet)
     state.record(fleet)
     state.write_access(fleet)
-    images = {release: image.ensure(release) for release in sorted({host.release for host in fleet.hosts})}
+    images = image.ensure_all({host.release for host in fleet.hosts})
     arguments = {name: run_arguments(fleet, host, images[host.release]) for name, host in wanted.items()}
-    own = {name: found for name, found in existing.items() if found["Labels"].get(LABEL) == str(fleet.state)}
-    fits = {name for name, found in own.items() if name in wanted and found["Labels"].get(SPEC) == _digest(arguments[name])}
+    own = own_containers(fleet)
+    fits = {name for name, found in own.items() if name in wanted and found["Labels"].get(SPEC) == _digest(arguments[name]) and not fresh}
     running = {name for name in fits if own[name]["State"] == "running"}
     to_start = [host for name, host in wanted.items() if name not in running]
     machine.require(sum(host.memory for host in to_start) if check_memory else 0, len(to_start))
     remove_containers(sorted(set(own) - fits))
     ensure_network(fleet)
+    for release, host_image in images.items():
+        aptcache.refresh(fleet.root, release, host_image, network_name(fleet))
 
     def start(name: str) -> None:
         if name in fits:
@@ -138,7 +183,47 @@ def wait_for_ssh(fleet: Fleet) -> None:
             time.sleep(0.2)
     if silent:
         names = " ".join(state.container(fleet, host) for host in silent)
-        raise FleetProblem(f"no answer on port 22 after {SSH_TIMEOUT_S} s from {names}; remove them with `{fleet.state}/podman rm -f {names}` and run up again")
+        raise FleetProblem(
+            f"no answer on port 22 after {SSH_TIMEOUT_S} s from {names}; remove them with `{fleet.state}/podman rm -f {names}` and run up again"
+        )
+
+
+def own_containers(fleet: Fleet) -> dict[str, dict[str, Any]]:
+    """The fleet's containers by name, stopped ones and ones of other regions too."""
+    return {found["Names"][0]: found for found in containers() if (found["Labels"] or {}).get(LABEL) == str(fleet.state)}
+
+
+def harvest(fleet: Fleet) -> int:
+    """Keep the packages that the fleet's hosts downloaded for later hosts; returns how many were new."""
+    releases = {state.container(fleet, host): host.release for host in fleet.hosts}
+    return aptcache.harvest(fleet.root, {found["Id"]: releases[name] for name, found in own_containers(fleet).items() if name in releases})
+
+
+def journals(fleet: Fleet) -> Path:
+    """Write each host's failed units and journal to <state>/journals/<host>.log; returns the directory."""
+    directory = fleet.state / "journals"
+    state.forget([directory])
+
+    def collect(host: Host) -> None:
+        script = "systemctl --failed --no-pager --full; journalctl --boot --no-pager --output=short-iso-precise"
+        found = run(command("exec", state.container(fleet, host), "sh", "-c", script), check=False)
+        state.write(directory / f"{host.name}.log", found.stdout + found.stderr, 0o600)
+
+    parallel(collect, fleet.hosts)
+    return directory
+
+
+def status(fleet: Fleet) -> list[tuple[Host, str]]:
+    """Each host with what its container does: running and answering, or else what is wrong."""
+    if not machine.RUN.exists():
+        return [(host, "absent") for host in fleet.hosts]
+    own = own_containers(fleet)
+    found = []
+    for host in fleet.hosts:
+        container = own.get(state.container(fleet, host))
+        word = "absent" if container is None else container["State"]
+        found.append((host, "no answer on port 22" if word == "running" and not _answers(host) else word))
+    return found
 
 
 def down(fleet: Fleet, everything: bool = False) -> None:
@@ -146,8 +231,9 @@ def down(fleet: Fleet, everything: bool = False) -> None:
     started = time.monotonic()
     machine.require(0, 0)
     machine.enter(fleet.state)  # the way to the containers, also after a restart of the machine
-    own = [found["Names"][0] for found in containers() if found["Labels"].get(LABEL) == str(fleet.state)]
-    remove_containers(own)
+    own = own_containers(fleet)
+    harvest(fleet)
+    remove_containers(list(own))
     for network in networks():
         if (network.get("labels") or {}).get(LABEL) == str(fleet.state):
             podman("network", "rm", "--force", network["name"])

@@ -1,10 +1,13 @@
 """The hosts' image: a Debian release unpacked from the archive that this machine uses, with the little that makes it a host."""
+
 from __future__ import annotations
 
 import hashlib
 import re
 import tempfile
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -42,9 +45,12 @@ def sources_for(release: str, targets: str, machine_release: str) -> str:
             if wanted not in entry:
                 entry.append(wanted)
     if not suites:
-        raise FleetProblem(f"apt on this machine has no source of {machine_release} main; add the Debian archive to /etc/apt/sources.list.d")
+        raise FleetProblem(
+            f"apt on this machine has no source of {machine_release} main; add the Debian archive to /etc/apt/sources.list.d"
+        )
     return "\n".join(
-        f"Types: deb\nURIs: {uri}\nSuites: {' '.join(names)}\nComponents: main\nSigned-By: {KEYRING}\n" for uri, names in sorted(suites.items())
+        f"Types: deb\nURIs: {uri}\nSuites: {' '.join(names)}\nComponents: main\nSigned-By: {KEYRING}\n"
+        for uri, names in sorted(suites.items())
     )
 
 
@@ -80,15 +86,32 @@ def ensure(release: str) -> str:
     with tempfile.TemporaryDirectory(prefix="optimize-image-") as directory:
         (Path(directory) / "debian.sources").write_text(sources, encoding="utf-8")
         archive = Path(directory) / "host.tar"
-        run([
-            "env", "-C", str(DEFINITION), "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}",
-            *(f"--aptopt={line.rstrip(';')}" for line in options.splitlines()),
-            '--customize-hook=./customize.sh "$1"',
-            release, str(archive), str(Path(directory) / "debian.sources"),
-        ], log=ROOT / ".cache" / f"image-{release}.log")
+        run(
+            [
+                "env",
+                "-C",
+                str(DEFINITION),
+                "mmdebstrap",
+                "--variant=minbase",
+                f"--include={','.join(packages)}",
+                *(f"--aptopt={line.rstrip(';')}" for line in options.splitlines()),
+                '--customize-hook=./customize.sh "$1"',
+                release,
+                str(archive),
+                str(Path(directory) / "debian.sources"),
+            ],
+            log=ROOT / ".cache" / f"image-{release}.log",
+        )
         podman("import", "--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3", str(archive), image)
     click.echo(f"image: built in {time.monotonic() - started:.0f} s")
     return image
+
+
+def ensure_all(releases: Iterable[str]) -> dict[str, str]:
+    """Build what is missing of several releases, side by side; returns release -> image name."""
+    names = sorted(releases)
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(names, pool.map(ensure, names), strict=True))
 
 
 def remove_all() -> None:

@@ -4,6 +4,7 @@ Changed and put back when the last fleet goes: the sysctl fs.inotify.max_user_in
 run cgroup v2 alone) a mount namespace in which podman sees cgroup v2. Both are shared by every fleet of the machine and
 recorded in RUN, which a lock guards.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -61,7 +62,9 @@ def require(memory_mb: int, hosts: int) -> None:
     if missing:
         raise FleetProblem(f"missing on this machine: {', '.join(missing)}; run tools/bootstrap.sh, which installs them")
     if "overlay" not in Path("/proc/filesystems").read_text(encoding="utf-8"):
-        raise FleetProblem("this kernel offers no overlay file system, which the hosts' images need; `modprobe overlay`, or use another kernel")
+        raise FleetProblem(
+            "this kernel offers no overlay file system, which the hosts' images need; `modprobe overlay`, or use another kernel"
+        )
     free = available_memory_mb(Path("/proc/meminfo").read_text(encoding="utf-8"))
     if memory_mb > free:
         raise FleetProblem(
@@ -120,7 +123,10 @@ def enter(state: Path) -> None:
                 saved.write_text(json.dumps({str(INOTIFY): instances}), encoding="utf-8")
             INOTIFY.write_text(str(INOTIFY_NEEDED), encoding="utf-8")
         # What is mounted in the namespace of podman's first start stays there, so it is made once and shared.
-        if cgroup_mode() != "v2" and run([*podman_prefix(), "test", "-e", "/sys/fs/cgroup/cgroup.controllers"], check=False).returncode != 0:
+        if (
+            cgroup_mode() != "v2"
+            and run([*podman_prefix(), "test", "-e", "/sys/fs/cgroup/cgroup.controllers"], check=False).returncode != 0
+        ):
             _remove_namespace()
             _make_namespace()
 

@@ -1,4 +1,5 @@
 """podman, as this machine needs it to be called."""
+
 from __future__ import annotations
 
 import json
@@ -20,9 +21,21 @@ def command(*arguments: str) -> list[str]:
     cgroupfs is the manager that works with and without systemd on the machine.
     """
     return [
-        *machine.podman_prefix(), "podman", "--runtime", "crun", "--cgroup-manager", "cgroupfs",
-        "--root", str(machine.STORAGE / "storage"), "--network-config-dir", str(machine.STORAGE / "networks"),
-        "--runroot", str(machine.RUN / "storage"), "--tmpdir", str(machine.RUN / "libpod"), *arguments,
+        *machine.podman_prefix(),
+        "podman",
+        "--runtime",
+        "crun",
+        "--cgroup-manager",
+        "cgroupfs",
+        "--root",
+        str(machine.STORAGE / "storage"),
+        "--network-config-dir",
+        str(machine.STORAGE / "networks"),
+        "--runroot",
+        str(machine.RUN / "storage"),
+        "--tmpdir",
+        str(machine.RUN / "libpod"),
+        *arguments,
     ]
 
 

@@ -1,4 +1,5 @@
 """The files of a fleet's state directory: keys, known hosts, what was made."""
+
 from __future__ import annotations
 
 import json
@@ -68,7 +69,9 @@ def write_access(fleet: Fleet) -> None:
 def record(fleet: Fleet) -> None:
     """fleet.json: the regions, which the inventory reads, and the hosts with their containers' names."""
     content = {
-        "fleet": fleet.name, "network": str(fleet.network), "regions": list(fleet.regions),
+        "fleet": fleet.name,
+        "network": str(fleet.network),
+        "regions": list(fleet.regions),
         "hosts": {host.name: {"address": host.address, "container": container(fleet, host)} for host in fleet.hosts},
     }
     write(fleet.state / "fleet.json", json.dumps(content, indent=2) + "\n")

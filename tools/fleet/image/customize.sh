@@ -22,7 +22,7 @@ for unit in systemd-modules-load.service systemd-binfmt.service proc-sys-fs-binf
     console-getty.service getty.target apt-daily.timer apt-daily-upgrade.timer fstrim.timer; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
-chroot "$root" systemctl enable fleet-seed.service fleet-guard.service ssh.service
+chroot "$root" systemctl enable fleet-seed.service ssh.service
 
 # Empty package lists look fresh to `cache_valid_time`.
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin

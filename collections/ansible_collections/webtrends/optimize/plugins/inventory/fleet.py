@@ -51,6 +51,11 @@ options:
         counted alike), C(release), C(memory) (MB that a converged host takes, an estimate that is compared with the machine's).
     required: true
     type: dict
+  variables:
+    description:
+      - Variables of every host. They win over C(group_vars), so that a scenario which converges a part of its pools' roles can say so
+        (C(expect_units), C(expect_ports)) and can have its own settings.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -89,10 +94,7 @@ def secret_variables(fleet: Fleet) -> dict[str, str]:
         return {}  # before the fleet's first start: the inventory check names each secret that is missing
     # Only the names are wanted, and they stand at the start of a line: parsing the values would cost every run 50 ms.
     names = [line.partition(":")[0] for line in text.splitlines() if line[:1].isalpha()]
-    return {
-        name: f"{{{{ (lookup('ansible.builtin.file', '{fleet.secrets}') | from_yaml)['{name}'] }}}}"
-        for name in names
-    }
+    return {name: f"{{{{ (lookup('ansible.builtin.file', '{fleet.secrets}') | from_yaml)['{name}'] }}}}" for name in names}
 
 
 class InventoryModule(BaseInventoryPlugin):
@@ -118,5 +120,7 @@ class InventoryModule(BaseInventoryPlugin):
             inventory.add_child(region, leaf)
             inventory.add_child(pool, leaf)
             inventory.add_host(host.name, group=leaf)
+            for name, value in fleet.variables.items():
+                inventory.set_variable(host.name, name, value)
             for name, value in host_variables(host).items():
                 inventory.set_variable(host.name, name, trust_as_template(value))

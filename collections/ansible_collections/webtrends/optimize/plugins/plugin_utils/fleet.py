@@ -5,6 +5,7 @@
 Read by the inventory plugin and by the program that makes the hosts, so that the two cannot differ. Pure: no Ansible, no
 network, no container; the only file that is read besides the fleet file is the state's record of the regions.
 """
+
 from __future__ import annotations
 
 import ipaddress
@@ -23,7 +24,15 @@ MEMORY_MB = 40  # a bare systemd host that idles takes about 20 MB (docs/fleet.m
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 _TOP = {
-    "plugin": str, "fleet": str, "network": str, "fleets": dict, "release": str, "regions": dict, "default_regions": list, "pools": dict,
+    "plugin": str,
+    "fleet": str,
+    "network": str,
+    "fleets": dict,
+    "release": str,
+    "regions": dict,
+    "default_regions": list,
+    "pools": dict,
+    "variables": dict,
 }
 _VARIANT = {"network": str, "state": str}
 _POOL = {"hosts": int, "first": int, "zones": list, "shared": int, "release": str, "memory": int}
@@ -65,6 +74,7 @@ class Fleet:
     regions: tuple[str, ...]  # without the core
     known_regions: tuple[str, ...]
     hosts: tuple[Host, ...] = field(default=())
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> Path:
@@ -165,8 +175,16 @@ def _pool_hosts(where: str, data: Any, pool: str, region: str, base: ipaddress.I
     if "shared" in entry:
         virtual = {"virtual_name": stem, "virtual_address": str(base + entry["shared"])}
     return [
-        Host(name=f"{stem}-{index + 1}", region=region, pool=pool, address=str(base + entry["first"] + index), zone=zones[index % len(zones)],
-             release=_release(where, entry.get("release", release)), memory=entry.get("memory", MEMORY_MB), **virtual)
+        Host(
+            name=f"{stem}-{index + 1}",
+            region=region,
+            pool=pool,
+            address=str(base + entry["first"] + index),
+            zone=zones[index % len(zones)],
+            release=_release(where, entry.get("release", release)),
+            memory=entry.get("memory", MEMORY_MB),
+            **virtual,
+        )
         for index in range(entry["hosts"])
     ]
 
@@ -179,7 +197,9 @@ def _refuse_clashes(path: str, network: ipaddress.IPv4Network, hosts: list[Host]
             owners.append((host.virtual_address, f"shared address {host.virtual_name}"))
         for address, owner in owners:
             if ipaddress.IPv4Address(address) not in network or address == str(network.broadcast_address):
-                raise FleetError(f"{path}: {owner} would have {address}, outside {network}; lower 'first' of its pool or its region's offset")
+                raise FleetError(
+                    f"{path}: {owner} would have {address}, outside {network}; lower 'first' of its pool or its region's offset"
+                )
             if taken.setdefault(address, owner) != owner:
                 raise FleetError(f"{path}: {owner} and {taken[address]} would both have {address}; give one pool another 'first'")
 
@@ -218,7 +238,16 @@ def fleet_from_data(data: Any, path: Path, *, variant: str | None = None, region
     if not hosts:
         raise FleetError(f"{where}: no pool has a host; fill 'pools'")
     _refuse_clashes(where, network, hosts)
-    return Fleet(name=name, root=root, state=state, network=network, regions=tuple(chosen), known_regions=known, hosts=tuple(hosts))
+    return Fleet(
+        name=name,
+        root=root,
+        state=state,
+        network=network,
+        regions=tuple(chosen),
+        known_regions=known,
+        hosts=tuple(hosts),
+        variables=dict(top.get("variables", {})),
+    )
 
 
 def host_variables(host: Host) -> dict[str, str]:
