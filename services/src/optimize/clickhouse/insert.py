@@ -41,13 +41,17 @@ SHUN_SECONDS = 10.0
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s]+/?$")]
 
 
-class ClickHouseConfig(Section):
+#: Without it (its default is 0) an acknowledged insert would only be on the disk of the node that was asked, to be distributed later.
+SETTINGS = {"insert_distributed_sync": "1"}
+
+
+class ClickHouseConfig(Section, frozen=True, kw_only=True):
     """Where and how rows go.
 
     Args:
         urls: HTTP addresses, the preferred first.
         table: what is inserted into.
-        settings: of the query. Without insert_distributed_sync an acknowledged insert may still be on one node's disk only.
+        settings: of the query, over the service's own.
         max_rows, max_bytes, linger_seconds: a batch is sent when it has as many, or when its first row has waited as long.
         concurrency: batches under way at once. Many small inserts are refused by ClickHouse ("too many parts").
         connect_seconds, answer_seconds: after which an attempt counts as failed.
@@ -59,7 +63,7 @@ class ClickHouseConfig(Section):
     table: str = "optimize.events_write"
     user: str = "writer"
     password: Secret = Secret()
-    settings: dict[str, str] = {"insert_distributed_sync": "1"}
+    settings: dict[str, str] = {}
     max_rows: Positive = 5000
     max_bytes: Positive = 8_388_608
     linger_seconds: Seconds = 1.0
@@ -97,6 +101,7 @@ class Inserter:
         self.config, self.table = config, table
         self._parameters = {
             "query": f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONEachRow",
+            **SETTINGS,
             **config.settings,
         }
         self._client = httpx.AsyncClient(

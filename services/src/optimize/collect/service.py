@@ -18,7 +18,7 @@ from optimize.common.health import Dependency, Health
 from optimize.common.server import drain_of
 from optimize.common.tasks import background, cancel
 from optimize.common.version import release
-from optimize.events.intake import Intake, IntakeConfig, Unavailable
+from optimize.events.intake import Intake, IntakeConfig, Unavailable, cors
 from optimize.events.schema import Accepted, Acceptor, Rejected, Row
 from optimize.kafka.forward import Forwarder
 from optimize.kafka.publish import KafkaConfig, Publisher
@@ -31,7 +31,7 @@ COLUMNS = Row.__struct_fields__
 PIXEL = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 
 
-class CollectConfig(Service, kw_only=True):
+class CollectConfig(Service, frozen=True, kw_only=True):
     """Configuration of `collect`.
 
     Args:
@@ -57,7 +57,9 @@ class Collect:
             dependencies.append(Dependency("kafka", "soft", self._kafka))
         self.health = Health(NAME, release(), fingerprint, drain_of(config, NAME), dependencies)
         self.intake = Intake(config.intake, Acceptor(config.region, NAME, config.intake.limits), self.health, self._store)
-        self.app = app.create(self.health, [*self.intake.routes("/collect/v1/events"), self._pixel_route()])
+        self.app = app.create(
+            self.health, [*self.intake.routes("/collect/v1/events"), self._pixel_route()], cors(config.intake.cors_origins)
+        )
         self._publishing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -72,8 +74,8 @@ class Collect:
         await self.spool.start()
         self._writer.start()
 
-    async def stop(self) -> None:
-        await self._writer.stop(self.config.stop_seconds)
+    async def stop(self, seconds: float) -> None:
+        await self._writer.stop(seconds)
         if self._publishing:
             await cancel([self._publishing])
             await self.publisher.close(2.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -65,8 +64,11 @@ class Writer:
         """Send what is there, as far as it goes in the time; the rest is in the spool."""
         self._stopping = True
         assert self._running is not None
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._running, seconds)
+        until = time.monotonic() + seconds
+        # What fails is not waited for: the rest is sent after the next start, with the same bytes.
+        while not self._running.done() and not self._inserter.problem and time.monotonic() < until:
+            await asyncio.wait([self._running], timeout=TICK)
+        await cancel([self._running])
         await cancel(self._tasks)
         await self._cursor.save()
 

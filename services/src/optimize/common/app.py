@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response, get
+from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -41,7 +42,7 @@ def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     return problems(500, [Problem(0, "request", "internal error")])
 
 
-def create(health: Health, routes: Sequence[ControllerRouterHandler]) -> Litestar:
+def create(health: Health, routes: Sequence[ControllerRouterHandler], cors: CORSConfig | None = None) -> Litestar:
     """The application: `routes`, /healthz, /readyz, /metrics and /openapi/openapi.json."""
 
     @get("/healthz", media_type=MediaType.TEXT, sync_to_thread=False)
@@ -67,5 +68,6 @@ def create(health: Health, routes: Sequence[ControllerRouterHandler]) -> Litesta
             title=f"optimize-{health.service}", version=health.version, path="/openapi", render_plugins=[JsonRenderPlugin()]
         ),
         exception_handlers={HTTPException: _refused, Exception: _failed},
+        cors_config=cors,
         logging_config=None,
     )

@@ -24,11 +24,11 @@ class ConfigError(Exception):
     """The configuration can't be used; the text says where and why."""
 
 
-class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A part of a configuration file: unknown keys are errors."""
 
 
-class Secret(Section):
+class Secret(Section, frozen=True, kw_only=True):
     """Where a secret is: a credential of the unit, or a file. Nothing given: there is no secret.
 
     Args:
@@ -62,7 +62,7 @@ class Secret(Section):
             raise ConfigError(f"{path}: {error.strerror}") from error
 
 
-class Listen(Section):
+class Listen(Section, frozen=True, kw_only=True):
     """Where the service answers HTTP."""
 
     host: str = "0.0.0.0"
@@ -70,7 +70,7 @@ class Listen(Section):
     backlog: Positive = 2048
 
 
-class Service(Section):
+class Service(Section, frozen=True, kw_only=True):
     """What every service's configuration has.
 
     Args:

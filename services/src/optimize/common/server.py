@@ -43,8 +43,8 @@ class Runnable(Protocol):
     async def start(self) -> None:
         """Begin the background work; raises when the service can't do its job at all."""
 
-    async def stop(self) -> None:
-        """Flush; requests have ended by now."""
+    async def stop(self, seconds: float) -> None:
+        """Flush, as far as it goes in the time; requests have ended by now."""
 
 
 class _Server(uvicorn.Server):
@@ -99,6 +99,7 @@ async def serve(service: Runnable) -> None:
         notify("READY=1")
         log.info("serving", extra=fields(host=config.listen.host, port=config.listen.port, config=service.health.config))
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    until = loop.time() + config.stop_seconds
     service.health.stopping = True
     notify("STOPPING=1")
     log.info("stopping")
@@ -109,7 +110,7 @@ async def serve(service: Runnable) -> None:
         await serving
     finally:
         await service.health.stop()
-        await service.stop()
+        await service.stop(max(1.0, until - loop.time()))
     log.info("stopped")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from litestar import MediaType, Request, Response, post, route
+from litestar import MediaType, Request, Response, post
+from litestar.config.cors import CORSConfig
 from litestar.types import ControllerRouterHandler
 from msgspec import Meta
 from prometheus_client import Counter, Gauge, Histogram
@@ -37,11 +38,26 @@ CONTENT_TYPES = ("application/json", "text/plain", "application/x-ndjson")
 RETRY_AFTER = {"retry-after": "1"}
 
 
+def cors(origins: list[str]) -> CORSConfig:
+    """What lets pages of these origins send events and read the answers.
+
+    `sendBeacon` sends with credentials, for which `*` is no valid answer: the origin itself is named, by a pattern that matches all.
+    """
+    return CORSConfig(
+        allow_origins=[origin for origin in origins if origin != "*"],
+        allow_origin_regex=".*" if "*" in origins else None,
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "OPTIONS"],
+        allow_headers=["content-type"],
+        max_age=86_400,
+    )
+
+
 class Unavailable(Exception):
     """Events can't be made durable now; the text says why."""
 
 
-class IntakeConfig(Section):
+class IntakeConfig(Section, frozen=True, kw_only=True):
     """How events are taken.
 
     Args:
@@ -56,7 +72,7 @@ class IntakeConfig(Section):
     per_site_per_second: Annotated[float, Meta(ge=0)] = 0.0
     in_flight_bytes: Positive = 67_108_864
     body_seconds: Seconds = 30.0
-    cors_origins: list[str] = ["*"]
+    cors_origins: list[str] = msgspec.field(default_factory=lambda: ["*"])
 
 
 class SiteLimit:
@@ -108,18 +124,14 @@ class Intake:
         self._in_flight = 0
 
     def routes(self, path: str) -> list[ControllerRouterHandler]:
-        """`POST path` and `OPTIONS path`."""
+        """`POST path`; see `cors` for `OPTIONS`."""
 
         @post(path, status_code=202, media_type=MediaType.JSON)
         async def events(request: Request[Any, Any, Any]) -> Response[bytes]:
             """Take a JSON object, a JSON array or newline-delimited JSON; 202 after the events are durable."""
             return await self.take(request, lambda: self._read(request), _taken)
 
-        @route(path, http_method=["OPTIONS"], status_code=204, include_in_schema=False)
-        async def options(request: Request[Any, Any, Any]) -> Response[None]:
-            return Response(None, status_code=204, headers=self.preflight(request))
-
-        return [events, options]
+        return [events]
 
     async def take(
         self, request: Request[Any, Any, Any], read: Callable[[], Awaitable[Accepted]], answer: Callable[[Accepted], Response[bytes]]
@@ -144,7 +156,6 @@ class Intake:
                 log.debug("refused", extra=fields(client=request.client and request.client.host, status=rejected.status, why=str(rejected)))
         except Unavailable as error:
             response = problems(503, [Problem(0, "request", str(error))], RETRY_AFTER)
-        response.headers.update(self.cors(request))
         REQUESTS.labels(response.status_code).inc()
         SECONDS.observe(time.perf_counter() - started)
         return response
@@ -181,24 +192,6 @@ class Intake:
         IN_FLIGHT.set(self._in_flight)
         if check and self._in_flight > self.config.in_flight_bytes:
             raise Unavailable("too many requests at once")
-
-    def cors(self, request: Request[Any, Any, Any]) -> dict[str, str]:
-        """What lets a page read the answer. `sendBeacon` sends with credentials, for which `*` is no valid answer."""
-        origin = request.headers.get("origin")
-        allowed = self.config.cors_origins
-        if not origin or ("*" not in allowed and origin not in allowed):
-            return {}
-        return {"access-control-allow-origin": origin, "access-control-allow-credentials": "true", "vary": "Origin"}
-
-    def preflight(self, request: Request[Any, Any, Any], methods: str = "POST, OPTIONS") -> dict[str, str]:
-        headers = self.cors(request)
-        if headers:
-            headers |= {
-                "access-control-allow-methods": methods,
-                "access-control-allow-headers": "content-type",
-                "access-control-max-age": "86400",
-            }
-        return headers
 
 
 def _taken(accepted: Accepted) -> Response[bytes]:

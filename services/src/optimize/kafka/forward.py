@@ -26,6 +26,8 @@ class Forwarder:
     def __init__(self, spool: Spool, cursor: Cursor, publisher: Publisher) -> None:
         self._spool, self._cursor, self._publisher = spool, cursor, publisher
         self._saved = 0.0
+        #: The last attempt failed.
+        self.failing = False
 
     @property
     def idle(self) -> bool:
@@ -49,11 +51,13 @@ class Forwarder:
             try:
                 await self._publisher.send(messages_of(chunk.data))
             except NotDelivered as error:
+                self.failing = True
                 log.warning("spool is not published", extra=fields(problem=str(error), rows=self._spool.rows_behind(self._cursor.next)))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE)
                 continue
             pause = 0.1
+            self.failing = False
             self._cursor.next = max(self._cursor.next, chunk.end)
             await self._save()
 

@@ -28,7 +28,7 @@ Setting = str | int | float | bool
 _key = msgspec.json.Decoder(RowKey)
 
 
-class KafkaConfig(Section):
+class KafkaConfig(Section, frozen=True, kw_only=True):
     """Where messages go.
 
     Args:

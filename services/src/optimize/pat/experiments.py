@@ -28,7 +28,7 @@ FETCHES = Counter("optimize_experiments_fetches_total", "Fetches of the document
 EMPTY = Experiments(1, 0, {})
 
 
-class ExperimentsConfig(Section):
+class ExperimentsConfig(Section, frozen=True, kw_only=True):
     """Where the document comes from.
 
     Args:

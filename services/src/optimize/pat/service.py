@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 import msgspec
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Response, get
 from litestar.params import Parameter
 
 from optimize.common import app
@@ -17,7 +18,7 @@ from optimize.common.logs import fields
 from optimize.common.server import drain_of
 from optimize.common.tasks import background, cancel
 from optimize.common.version import release
-from optimize.events.intake import Intake, IntakeConfig, Unavailable
+from optimize.events.intake import Intake, IntakeConfig, Unavailable, cors
 from optimize.events.schema import Accepted, Acceptor
 from optimize.kafka.forward import Forwarder
 from optimize.kafka.publish import KafkaConfig, NotDelivered, Publisher
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 NAME = "pat"
 
 
-class PatConfig(Service, kw_only=True):
+class PatConfig(Service, frozen=True, kw_only=True):
     """Configuration of `pat`. The spool holds what Kafka did not take."""
 
     spool: SpoolConfig
@@ -91,7 +92,9 @@ class Pat:
         ]
         self.health = Health(NAME, release(), fingerprint, drain_of(config, NAME), dependencies)
         self.intake = Intake(config.intake, Acceptor(config.region, NAME, config.intake.limits), self.health, self._store)
-        self.app = app.create(self.health, [*self.intake.routes("/pat/v1/events"), self._decisions_route()])
+        self.app = app.create(
+            self.health, [*self.intake.routes("/pat/v1/events"), self._decisions_route()], cors(config.intake.cors_origins)
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -103,20 +106,16 @@ class Pat:
         await self.source.fetch()
         self._tasks = [background(self._forwarder.run(), "kafka forwarder"), background(self.source.run(), "experiments")]
 
-    async def stop(self) -> None:
-        until = asyncio.get_running_loop().time() + self.config.stop_seconds / 2
-        while not self._forwarder.idle and not self.store_failed and asyncio.get_running_loop().time() < until:
+    async def stop(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        # What fails is not waited for: the rest is published after the next start.
+        while not self._forwarder.idle and not self._forwarder.failing and time.monotonic() < until:
             await asyncio.sleep(0.05)
         await cancel(self._tasks)
         await self.publisher.close(2.0)
         await self._cursor.save()
         await self.spool.stop()
         await self.source.close()
-
-    @property
-    def store_failed(self) -> bool:
-        """Whether waiting for Kafka is in vain; what is in the spool stays there."""
-        return any(d.name == "kafka" and not d.ok for d in self.health.dependencies)
 
     async def _store(self, accepted: Accepted) -> None:
         await self.store(accepted)
@@ -130,12 +129,11 @@ class Pat:
     def _decisions_route(self) -> Any:
         @get("/pat/v1/decisions", media_type=MediaType.JSON)
         async def decide(
-            request: Request[Any, Any, Any],
             site: str = Parameter(min_length=1, max_length=64),
             visitor: str = Parameter(min_length=1, max_length=64),
         ) -> Response[Decided]:
             """The variations that a visitor sees on a site."""
             decided = Decided(site, visitor, decisions(self.source.current, site, visitor))
-            return Response(decided, headers={"cache-control": "no-store", **self.intake.cors(request)})
+            return Response(decided, headers={"cache-control": "no-store"})
 
         return decide

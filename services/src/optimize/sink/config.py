@@ -11,14 +11,14 @@ from optimize.common.config import Name, Section, Service
 from optimize.kafka.publish import Broker, Setting
 
 
-class Region(Section):
+class Region(Section, frozen=True, kw_only=True):
     """A region's Kafka cluster."""
 
     name: Name
     brokers: Annotated[list[Broker], Meta(min_length=1)]
 
 
-class SinkConfig(Service, kw_only=True):
+class SinkConfig(Service, frozen=True, kw_only=True):
     """Configuration of `sink`. `region` is the host's own; what is consumed are the `regions`.
 
     Args:

@@ -46,9 +46,9 @@ class Sink:
     async def start(self) -> None:
         self._tasks = [background(consumer.run(), f"consumer {consumer.region.name}") for consumer in self.consumers]
 
-    async def stop(self) -> None:
+    async def stop(self, seconds: float) -> None:
         for consumer in self.consumers:
             consumer.stop()
-        await asyncio.wait(self._tasks, timeout=self.config.stop_seconds)
+        await asyncio.wait(self._tasks, timeout=seconds)
         await self._events.close()
         await self._dead.close()

@@ -44,7 +44,7 @@ class SpoolFull(Exception):
     """No room, or the disk fails: nothing was stored."""
 
 
-class SpoolConfig(Section):
+class SpoolConfig(Section, frozen=True, kw_only=True):
     """Where and how much.
 
     Args:
