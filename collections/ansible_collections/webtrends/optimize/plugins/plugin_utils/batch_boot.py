@@ -40,6 +40,18 @@ def own_directory(path):
         refuse(path, found, expected)
 
 
+def check_above(path):
+    """Who may rename a directory above the library may put another one in its place."""
+    while True:
+        there = os.stat(path)
+        sticky = there.st_mode & stat.S_ISVTX
+        if there.st_uid not in (0, os.geteuid()) or (there.st_mode & 0o022 and not sticky):
+            raise OSError(1, f"mode {stat.S_IMODE(there.st_mode):04o} of uid {there.st_uid}: others could replace what is below it", path)
+        if path == "/":
+            return
+        path = os.path.dirname(path)
+
+
 def held(root):
     """Digests of the files of every library here: what need not be sent again."""
     digests = set()
@@ -58,13 +70,10 @@ def main(stream):
     parent = os.path.expandvars(os.path.expanduser(header["remote_tmp"]))
     root = os.path.join(parent, f"optimize-batch-{os.geteuid()}")
     library = os.path.join(root, header["id"])
+    umask = os.umask(0o077)
     try:
         os.makedirs(parent, 0o700, exist_ok=True)
-        above = os.stat(parent)
-        if above.st_uid not in (0, os.geteuid()) and not above.st_mode & stat.S_ISVTX:
-            refuse(parent, f"owner uid {above.st_uid}", f"owner root or uid {os.geteuid()}")
-        if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
-            refuse(parent, f"mode {stat.S_IMODE(above.st_mode):04o}", "not writable by others, or sticky")
+        check_above(os.path.realpath(parent))
         own_directory(root)
         if "installer" in header:
             scope = {"__name__": "optimize_batch_install"}
@@ -76,6 +85,7 @@ def main(stream):
     except OSError as error:
         emit({"no_library": f"{error.filename or root}: {error.strerror}"})
         return
+    os.umask(umask)
     # As Ansible's own wrapper does: nothing is imported from where the login happened to start.
     sys.path[:] = [library] + [path for path in sys.path if path not in ("", ".")]
     import optimize_batch_remote

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ansible.plugins.loader import module_utils_loader
 from ansible.release import __version__
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 
+UNUSED = 30 * 24 * 3600  # seconds after which an entry is dropped when another is written
 _CORE = Path(ansible.__file__).parent
 # Made by core, from nothing but its version: packages that exist so that what is below them can be imported.
 _GENERATED = {"ansible/__init__.py", "ansible/module_utils/__init__.py"}
@@ -57,6 +59,9 @@ class Entry:
                 return
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for entry in self._path.parent.iterdir():
+                if time.time() - entry.stat().st_mtime > UNUSED:
+                    entry.unlink()
             descriptor, path = tempfile.mkstemp(dir=self._path.parent)
             with os.fdopen(descriptor, "w") as stream:
                 json.dump(dict(library, sources=sources), stream)

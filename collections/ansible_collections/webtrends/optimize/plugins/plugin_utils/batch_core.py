@@ -169,6 +169,35 @@ class Decoder(ActionBase):
         return self._answer
 
 
+def copy_arguments(args: dict) -> tuple[dict, dict]:
+    """Those of a copy's arguments that its action hands to the modules `copy` and `file`."""
+    try:
+        from ansible.plugins.action.copy import _create_remote_copy_args, _create_remote_file_args
+    except ImportError as error:
+        raise Unknown(f"core's copy action is not as known: {error}") from error
+    return _create_remote_copy_args(args), _create_remote_file_args(args)
+
+
+def with_defaults(action: ActionBase, resolved: str, args: dict) -> dict:
+    """A module's arguments over its `module_defaults`."""
+    if not action._task.module_defaults:
+        return args
+    from ansible.executor.module_common import _apply_action_arg_defaults
+
+    return _apply_action_arg_defaults(resolved, action._task, args, action._templar)
+
+
+def origin(value: t.Any) -> str:
+    """Where in which file a value stands, if core kept it."""
+    try:
+        from ansible._internal._datatag._tags import Origin
+
+        tag = Origin.get_tag(value)
+        return f"{tag.path}:{tag.line_num}" if tag and tag.path else ""
+    except (ImportError, AttributeError):
+        return ""
+
+
 def may_pipeline(action: ActionBase) -> None:
     """One remote execution means standard input: refuse where the connection or a setting rules that out."""
     if not action._is_pipelining_enabled("new"):

@@ -15,10 +15,11 @@ from ansible import constants as C
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action.copy import _create_remote_copy_args, _create_remote_file_args
 
+from . import batch_core as core
 from .batch_items import Item
 
+COPY, FILE = "ansible.legacy.copy", "ansible.legacy.file"
 LIMIT = 1024 * 1024  # bytes of one file in a batch: it travels with every run, also when the host has it
 
 
@@ -30,6 +31,11 @@ class Put(t.NamedTuple):
     name: str  # its name, where the destination is a directory
     args: dict  # of the stock copy
     literal: bool  # the content was given as such, so the destination can't be a directory
+
+    @property
+    def sha1(self) -> str:
+        """The checksum by which Ansible compares files."""
+        return hashlib.sha1(self.content, usedforsecurity=False).hexdigest()
 
 
 def is_put(item: Item) -> bool:
@@ -113,19 +119,27 @@ def _rendered(action: t.Any, item: Item, task_vars: dict) -> Put:
 
 def arguments(put: Put) -> tuple[dict, dict]:
     """Arguments of the stock `copy` module (content differs) and `file` module (only attributes may)."""
-    digest = hashlib.sha1(put.content, usedforsecurity=False).hexdigest()
-    follow = boolean(put.args.get("follow", False), strict=False)
-    copy = _create_remote_copy_args(put.args)
-    copy.update(_original_basename=put.name, follow=follow)
+    copy, file = core.copy_arguments(put.args)
+    copy.update(_original_basename=put.name, follow=boolean(put.args.get("follow", False), strict=False))
     if not copy.get("checksum"):
-        copy["checksum"] = digest
-    file = _create_remote_file_args(put.args)
+        copy["checksum"] = put.sha1
     file.update(_original_basename=put.name, recurse=False, state="file")
     file.pop("src", None)
     return copy, file
 
 
-def diff(put: Put, before: dict) -> dict:
+def as_copy(result: dict, put: Put, answer: dict) -> dict:
+    """The result of a put as the stock copy action gives it: with the difference of the content, `dest` and `checksum`."""
+    if "before" in answer:
+        result = {"diff": [_diff(put, answer["before"])], **result}
+    if not result.get("failed") and result.get("path") and "dest" not in result:
+        result["dest"] = result["path"]
+    if answer.get("ran") and not result.get("checksum"):
+        result["checksum"] = put.sha1
+    return result
+
+
+def _diff(put: Put, before: dict) -> dict:
     """The content's difference as the stock copy action shows it; `before` is what the host said of the old content."""
     shown: dict[str, t.Any] = {}
     limit = C.MAX_FILE_SIZE_FOR_DIFF

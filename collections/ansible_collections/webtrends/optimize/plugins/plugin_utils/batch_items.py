@@ -3,12 +3,15 @@
 """From the list of ordinary tasks to items that are ready to run: conditions, loops and templates are settled here."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.executor.module_common import _apply_action_arg_defaults
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.splitter import parse_kv
+
+from . import batch_core as core
 
 KEYWORDS = frozenset({"name", "when", "when_changed", "changed_when", "no_log", "loop", "loop_control", "notify", "vars"})
 FREE_FORM = frozenset({"ansible.builtin.command", "ansible.builtin.shell", "ansible.legacy.command", "ansible.legacy.shell"})
@@ -21,10 +24,23 @@ INSTEAD = {"service": "use ansible.builtin.systemd_service", "package": "use ans
            "batch": "a batch holds no batch: join the lists with +"}
 
 
+@contextlib.contextmanager
+def failing(where: str, hidden: bool, task: dict) -> t.Iterator[None]:
+    """Errors name the item, and point at it; those of an item with no_log say nothing else."""
+    try:
+        yield
+    except AnsibleError as error:
+        if hidden:
+            raise AnsibleActionFail(f"{where}: it could not be made ready; why is hidden by its no_log.", obj=task) from None
+        raise AnsibleActionFail(f"{where}: {error.message}", obj=task) from error
+
+
 @dataclasses.dataclass
 class Item:
     """One run of one module; an item with a loop becomes several."""
 
+    task: dict
+    where: str
     number: int
     name: str
     action: str
@@ -73,7 +89,7 @@ class Reader:
 
     def _task(self, position: int, task: dict) -> None:
         where = f"Item {position}" + (f" '{task['name']}'" if isinstance(task.get("name"), str) else "")
-        try:
+        with failing(where, task.get("no_log") not in (None, False), task):
             if "name" not in task:
                 raise AnsibleActionFail("it has no name, and the report of a run needs one")
             names = [key for key in task if key not in KEYWORDS]
@@ -83,11 +99,7 @@ class Reader:
                     f"{', '.join(sorted(KEYWORDS))}")
             resolved, path = self.resolve(names[0])
             for variables in self._loop(task):
-                self._one(task, names[0], resolved, path, variables)
-        except AnsibleError as error:
-            if task.get("no_log") not in (None, False):
-                raise AnsibleActionFail(f"{where}: it could not be read; why is hidden by its no_log.") from None
-            raise AnsibleActionFail(f"{where}: {error.message}", obj=task) from error
+                self._one(task, where, names[0], resolved, path, variables)
 
     def resolve(self, name: str) -> tuple[str, str]:
         """A module's full name and file, found as core finds a task's; refused when it has a part on the controller."""
@@ -123,14 +135,14 @@ class Reader:
             variables["__batch_label"] = self._template(control["label"], variables) if "label" in control else value
             yield variables
 
-    def _one(self, task: dict, action: str, resolved: str, path: str, variables: dict) -> None:
+    def _one(self, task: dict, where: str, action: str, resolved: str, path: str, variables: dict) -> None:
         name = str(self._template(task["name"], variables))
         if "loop" in task and name == task["name"]:
             name = f"{name} ({variables['__batch_label']})"
         no_log = self._boolean("no_log", task.get("no_log", False), variables)
         if no_log and "loop" in task:
             name = str(task["name"])
-        item = Item(len(self.items), name, action, resolved, path, {}, no_log=no_log, variables=variables)
+        item = Item(task, where, len(self.items), name, action, resolved, path, {}, no_log=no_log, variables=variables)
         for label in {name, str(task["name"])}:
             self.numbers.setdefault(label, []).append(item.number)
         self.items.append(item)
@@ -148,6 +160,7 @@ class Reader:
         notify = self._template(task.get("notify", []), variables)
         item.notify = [notify] if isinstance(notify, str) else list(notify)
         item.args = self._args(task[action], item)
+        self._check(item)
 
     def _args(self, raw: t.Any, item: Item) -> dict:
         if isinstance(raw, str) and item.resolved in FREE_FORM:
@@ -158,9 +171,20 @@ class Reader:
         if item.kind in ("command", "shell") and "cmd" in args and "_raw_params" not in args:
             args = dict(args, _raw_params=args["cmd"])
             del args["cmd"]
-        if self.action._task.module_defaults:
-            args = _apply_action_arg_defaults(item.resolved, self.action._task, args, self.action._templar)
-        return args
+        return core.with_defaults(self.action, item.resolved, args)
+
+    def _check(self, item: Item) -> None:
+        """What stock actions do on the controller only for some of their arguments."""
+        remote = boolean(item.args.get("remote_src", item.kind == "assemble"), strict=False)
+        if item.kind in ("assemble", "unarchive") and (not remote or "copy" in item.args):
+            raise AnsibleActionFail(f"{item.action} in a batch works on files of the host: set remote_src, or make it a task of its own.")
+        if item.kind == "uri":
+            if not remote and (item.args.get("src") or item.args.get("body_format") == "form-multipart"):
+                raise AnsibleActionFail(f"{item.action} in a batch sends no files of the controller: make it a task of its own.")
+            if self.action._task.check_mode:
+                item.skipped = {"changed": False, "skipped": True, "msg": f"This action ({item.action}) does not support check mode."}
+        if item.kind == "shell" and "expand_argument_vars" in item.args:
+            raise AnsibleActionFail(f"Unsupported parameters for ({item.action}) module: expand_argument_vars")
 
     def _earlier(self, raw: t.Any, variables: dict, number: int) -> list[int]:
         wanted = self._template(raw, variables)

@@ -70,7 +70,7 @@ class _Batch:
 
     def run(self, item):
         if "put" not in item:
-            return self._module(item["module"], item["params"].encode())
+            return self._before(item) or self._module(item["module"], item["params"].encode())
         answer = {}
         put = item["put"]
         try:
@@ -81,9 +81,21 @@ class _Batch:
         if isinstance(chosen, dict):
             answer.update(out=json.dumps(chosen), err="", rc=0)
             return answer
+        answer["ran"] = True
         module, params = chosen
         answer.update(self._module(module, json.dumps(params).encode()))
         return answer
+
+    def _before(self, item):
+        """What a stock action asks the host about before its module runs; a finished answer, or none."""
+        exists, directory = item.get("unless_exists"), item.get("needs_directory")
+        if exists and os.path.lexists(os.path.expanduser(exists)):
+            result = {"changed": False, "skipped": True, "msg": f"skipped, since {exists} exists"}
+        elif directory and not os.path.isdir(os.path.expanduser(directory)):
+            result = {"failed": True, "msg": f"dest '{directory}' must be an existing dir"}
+        else:
+            return None
+        return {"out": json.dumps(result), "err": "", "rc": 0}
 
     def _choose(self, put, answer):
         """What the stock copy action does on the controller, here: compare, then choose the module that does the work.
@@ -94,15 +106,15 @@ class _Batch:
         target = os.path.join(dest, put["name"]) if dest.endswith("/") else dest
         state = _state(target, put["follow"])
         if state == "directory":
-            if put["content"]:
+            if put["literal"]:
                 return {"failed": True, "msg": "can not use content with a dir as dest"}
             target = os.path.join(target, put["name"])
             state = _state(target, put["follow"])
         if state != "absent" and not put["force"]:
             return {"changed": False, "dest": dest}
         if state == "absent" or _sha1(target, state) != put["sha1"]:
-            if put["diff"]:
-                answer["before"] = dict(_before(target, put["diff"]), dest=target)
+            if put["diff"] is not None:
+                answer["before"] = dict(_content_before(target, put["diff"]), dest=target)
             if put["check"]:
                 return {"changed": True}
             params = json.loads(put["copy_params"])
@@ -225,7 +237,7 @@ def _sha1(path, state):
     return digest.hexdigest()
 
 
-def _before(path, limit):
+def _content_before(path, limit):
     """The content that a copy is about to replace, for --diff; `limit` in bytes is Ansible's, 0 is none."""
     if not os.path.exists(path):
         return {"content": ""}
