@@ -162,27 +162,40 @@ def _launcher(target: Target, entry: str) -> str:
     )
 
 
+def find_python(target: Target) -> str | None:
+    """A Python of the hosts' version that runs here (a version manager's stub may be on the path and not run)."""
+    for candidate in (sys.executable, f"/usr/bin/python{target.python}", f"python{target.python}"):
+        try:
+            says = subprocess.run(
+                [candidate, "-IS", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True, check=False
+            )
+        except OSError:
+            continue
+        if says.stdout.strip() == target.python:
+            return candidate
+    return None
+
+
 def _compile(tree: Path, target: Target, name: str) -> bool:
-    """Compile with the hosts' version of Python, where this machine has it: services start a second sooner, and leave nothing behind."""
-    python = shutil.which(f"python{target.python}")
-    if python is None and f"{sys.version_info.major}.{sys.version_info.minor}" == target.python:
-        python = sys.executable
+    """Compile with the hosts' version of Python, where this machine has it, and see that every service can be imported.
+
+    With bytecode services start a second sooner, and root's runs leave nothing behind.
+    """
+    python = find_python(target)
     if python is None:
         return False
     # unchecked-hash: files' times don't matter. A fixed hash seed: sets in constants have one order.
-    command = [
-        python,
-        "-m",
-        "compileall",
-        "-q",
-        "--invalidation-mode=unchecked-hash",
-        "-s",
-        str(tree),
-        "-p",
-        f"{PREFIX}/{name}",
-        str(tree / "lib"),
-    ]
-    _run(f"compiling with {python}", command, PYTHONHASHSEED="0")
+    _run(
+        f"compiling with {python}",
+        [
+            *(python, "-m", "compileall", "-q", "--invalidation-mode=unchecked-hash"),
+            *("-s", str(tree), "-p", f"{PREFIX}/{name}", str(tree / "lib")),
+        ],
+        PYTHONHASHSEED="0",
+    )
+    for entry in _project()["scripts"].values():
+        module = entry.split(":")[0]
+        _run(f"importing {module}", [python, "-ISB", "-c", f"import sys; sys.path.insert(0, {str(tree / 'lib')!r}); import {module}"])
     return True
 
 
