@@ -160,7 +160,8 @@ def up(fleet: Fleet, *, check_memory: bool = True, fresh: bool = False) -> None:
     parallel(start, [name for name in wanted if name not in running])
     wait_for_ssh(fleet)
     click.echo(
-        f"fleet {fleet.name}: {len(wanted)} hosts up ({len(to_start)} started, {len(set(own) - fits)} removed) in {time.monotonic() - started:.0f} s"
+        f"fleet {fleet.name}: {len(wanted)} hosts up ({len(to_start)} started, {len(set(own) - fits)} removed)"
+        f" in {time.monotonic() - started:.0f} s"
     )
 
 
@@ -184,7 +185,8 @@ def wait_for_ssh(fleet: Fleet) -> None:
     if silent:
         names = " ".join(state.container(fleet, host) for host in silent)
         raise FleetProblem(
-            f"no answer on port 22 after {SSH_TIMEOUT_S} s from {names}; remove them with `{fleet.state}/podman rm -f {names}` and run up again"
+            f"no answer on port 22 after {SSH_TIMEOUT_S} s from {names};"
+            f" remove them with `{fleet.state}/podman rm -f {names}` and run up again"
         )
 
 

@@ -68,13 +68,15 @@ def require(memory_mb: int, hosts: int) -> None:
     free = available_memory_mb(Path("/proc/meminfo").read_text(encoding="utf-8"))
     if memory_mb > free:
         raise FleetProblem(
-            f"the {hosts} hosts to start need about {memory_mb} MB of memory, {free} MB are available; name fewer regions, or stop what else runs"
+            f"the {hosts} hosts to start need about {memory_mb} MB of memory, {free} MB are available;"
+            " name fewer regions, stop what else runs, or start them all the same with --ignore-memory"
         )
     existing = next(path for path in (STORAGE, *STORAGE.parents) if path.exists())
     disk = shutil.disk_usage(existing).free // 2**20
     if hosts * DISK_MB_PER_HOST > disk:
         raise FleetProblem(
-            f"the {hosts} hosts to start need about {hosts * DISK_MB_PER_HOST} MB of disk in {STORAGE}, {disk} MB are free; free some, or name fewer regions"
+            f"the {hosts} hosts to start need about {hosts * DISK_MB_PER_HOST} MB of disk in {STORAGE}, {disk} MB are free;"
+            " free some, or name fewer regions"
         )
 
 

@@ -21,7 +21,7 @@ def run(command: Sequence[str], *, check: bool = True, log: Path | None = None) 
         log.write_text(result.stdout + result.stderr, encoding="utf-8")
     if check and result.returncode != 0:
         lines = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()]
-        raise FleetProblem(
-            f"`{' '.join(command)[:160]}` ended with {result.returncode}: {lines[-1] if lines else 'no output'}{f'; see {log}' if log else ''}"
-        )
+        last = lines[-1] if lines else "no output"
+        where = f"; see {log}" if log else ""
+        raise FleetProblem(f"`{' '.join(command)[:160]}` ended with {result.returncode}: {last}{where}")
     return result

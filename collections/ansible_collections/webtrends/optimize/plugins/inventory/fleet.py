@@ -76,7 +76,6 @@ from pathlib import Path
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.template import trust_as_template
-
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.fleet import (
     Fleet,
     FleetError,
@@ -107,7 +106,8 @@ class InventoryModule(BaseInventoryPlugin):
     def parse(self, inventory, loader, path, cache=True):
         super().parse(inventory, loader, path, cache)
         try:
-            fleet = fleet_from_data(loader.load_from_file(path, cache="none"), Path(path), variant=os.environ.get("OPTIMIZE_FLEET"))
+            data = loader.load_from_file(path, cache="none", trusted_as_template=True)
+            fleet = fleet_from_data(data, Path(path), variant=os.environ.get("OPTIMIZE_FLEET"))
         except FleetError as error:
             raise AnsibleParserError(str(error)) from error
         # Trusted as what a static inventory says is: templates are rendered, and `ansible-inventory` prints texts that testinfra can read.
