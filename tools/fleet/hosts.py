@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from tools.fleet.podman import LABEL, SPEC, command, containers, networks, podma
 from tools.fleet.shell import FleetProblem, run
 
 SSH_TIMEOUT_S = 60  # a host answers after 1-2 s; sixty starting at once on two cores, after 40 s
+SETTLE_S = 5  # a host that runs and does not answer within this is restarted
 T = TypeVar("T")
 
 
@@ -45,30 +46,29 @@ def kernel_settings(root: Path = Path("/proc/sys")) -> list[str]:
     return [argument for path in directories for argument in ("--volume", f"{path}:{path}:ro")]
 
 
+def mac_address(address: str) -> str:
+    """The host's network card: locally administered, and the same after every start, so that no neighbour keeps an outdated one."""
+    return ":".join(f"{octet:02x}" for octet in (0x02, 0x90, *ipaddress.IPv4Address(address).packed))
+
+
 def run_arguments(fleet: Fleet, host: Host, host_image: str) -> list[str]:
     """How the host's container is made. Everything that decides it is here: its digest tells whether a container still fits."""
     return [
-        "--pull",
-        "never",
-        "--name",
-        state.container(fleet, host),
-        "--hostname",
-        host.name,
-        "--no-hosts",
-        "--network",
-        network_name(fleet),
-        "--ip",
-        host.address,
+        "--pull=never",
+        f"--name={state.container(fleet, host)}",
+        f"--hostname={host.name}",
+        "--no-hosts",  # /etc/hosts is a file of the host, which role base writes
+        f"--network={network_name(fleet)}",
+        f"--ip={host.address}",
+        f"--mac-address={mac_address(host.address)}",
         "--privileged",
         "--pids-limit=-1",
         "--systemd=always",
         *machine.ulimit_arguments(),
         *kernel_settings(),
         *aptcache.mounts(fleet.root, host.release),
-        "--volume",
-        f"{state.seed(fleet, host)}:/var/lib/fleet-seed:ro",
-        "--label",
-        f"{LABEL}={fleet.state}",
+        f"--volume={state.seed(fleet, host)}:/var/lib/fleet-seed:ro",
+        f"--label={LABEL}={fleet.state}",
         host_image,
     ]
 
@@ -114,6 +114,37 @@ def _resolvers_reachable() -> bool:
     return False
 
 
+VERBS = {"created": "start", "initialized": "start", "exited": "start", "stopped": "start", "paused": "unpause"}
+
+
+def plan(
+    wanted: Mapping[str, str], own: Mapping[str, Mapping[str, Any]], silent: Collection[str], fresh: bool
+) -> tuple[list[str], dict[str, str]]:
+    """What to do with a fleet's containers: those to remove, and for those to touch podman's command (`run` makes one anew).
+
+    `wanted` is container -> digest of how it is made; `own`, what is there; `silent`, the running ones that do not answer.
+    """
+    remove, touch = [], {}
+    for name, found in own.items():
+        if fresh or name not in wanted or found["Labels"].get(SPEC) != wanted[name] or found["State"] not in {*VERBS, "running"}:
+            remove.append(name)
+        elif found["State"] != "running":
+            touch[name] = VERBS[found["State"]]
+        elif name in silent:
+            touch[name] = "restart"
+    touch |= {name: "run" for name in wanted if name not in own or name in remove}
+    return sorted(remove), touch
+
+
+def _refuse_foreign(fleet: Fleet, existing: Iterable[Mapping[str, Any]], names: Collection[str]) -> None:
+    owners = {(found["Labels"] or {}).get(LABEL, "someone else") for found in existing if found["Names"][0] in names}
+    if owners - {str(fleet.state)}:
+        raise FleetProblem(
+            f"containers with the names of fleet {fleet.name} belong to {', '.join(sorted(owners - {str(fleet.state)}))};"
+            " take that fleet down first, from its checkout"
+        )
+
+
 def up(fleet: Fleet, *, check_memory: bool = True, fresh: bool = False) -> None:
     """Make, repair or leave alone: afterwards every host of the fleet runs and answers on port 22, and no other host exists.
 
@@ -122,46 +153,36 @@ def up(fleet: Fleet, *, check_memory: bool = True, fresh: bool = False) -> None:
     started = time.monotonic()
     machine.require(0, 0)
     machine.enter(fleet.state)
-    existing = {found["Names"][0]: {**found, "Labels": found["Labels"] or {}} for found in containers()}
-    wanted = {state.container(fleet, host): host for host in fleet.hosts}
-    foreign = sorted(
-        {
-            found["Labels"].get(LABEL, "?")
-            for name, found in existing.items()
-            if name in wanted and found["Labels"].get(LABEL) != str(fleet.state)
-        }
-    )
-    if foreign:
-        raise FleetProblem(
-            f"containers of fleet {fleet.name} exist already for {', '.join(foreign)}; take that fleet down first, from its checkout"
-        )
+    hosts = {state.container(fleet, host): host for host in fleet.hosts}
+    _refuse_foreign(fleet, containers(), hosts)
     state.write_keys(fleet)
     credentials.ensure(fleet)
     state.record(fleet)
     state.write_access(fleet)
     images = image.ensure_all({host.release for host in fleet.hosts})
-    arguments = {name: run_arguments(fleet, host, images[host.release]) for name, host in wanted.items()}
+    arguments = {name: run_arguments(fleet, host, images[host.release]) for name, host in hosts.items()}
     own = own_containers(fleet)
-    fits = {name for name, found in own.items() if name in wanted and found["Labels"].get(SPEC) == _digest(arguments[name]) and not fresh}
-    running = {name for name in fits if own[name]["State"] == "running"}
-    to_start = [host for name, host in wanted.items() if name not in running]
+    silent = _silent([host for name, host in hosts.items() if own.get(name, {}).get("State") == "running"], SETTLE_S)
+    remove, touch = plan(
+        {name: _digest(made) for name, made in arguments.items()}, own, {state.container(fleet, host) for host in silent}, fresh
+    )
+    to_start = [hosts[name] for name, verb in touch.items() if verb != "restart"]
     machine.require(sum(host.memory for host in to_start) if check_memory else 0, len(to_start))
-    remove_containers(sorted(set(own) - fits))
+    remove_containers(remove)
     ensure_network(fleet)
     for release, host_image in images.items():
         aptcache.refresh(fleet.root, release, host_image, network_name(fleet))
 
-    def start(name: str) -> None:
-        if name in fits:
-            podman("start", name)
+    def apply(name: str) -> None:
+        if touch[name] == "run":
+            podman("run", "--detach", f"--label={SPEC}={_digest(arguments[name])}", *arguments[name])
         else:
-            podman("run", "--detach", "--label", f"{SPEC}={_digest(arguments[name])}", *arguments[name])
+            podman(touch[name], *(["--time=0"] if touch[name] == "restart" else []), name)
 
-    parallel(start, [name for name in wanted if name not in running])
+    parallel(apply, list(touch))
     wait_for_ssh(fleet)
     click.echo(
-        f"fleet {fleet.name}: {len(wanted)} hosts up ({len(to_start)} started, {len(set(own) - fits)} removed)"
-        f" in {time.monotonic() - started:.0f} s"
+        f"fleet {fleet.name}: {len(hosts)} hosts up ({len(touch)} started, {len(remove)} removed) in {time.monotonic() - started:.0f} s"
     )
 
 
@@ -174,15 +195,23 @@ def _answers(host: Host) -> bool:
         return False
 
 
-def wait_for_ssh(fleet: Fleet) -> None:
-    """Wait until every host's sshd greets; names those that do not."""
-    deadline = time.monotonic() + SSH_TIMEOUT_S
-    silent = list(fleet.hosts)
-    while silent and time.monotonic() < deadline:
-        silent = [host for host in silent if not _answers(host)]
+def _silent(hosts: Iterable[Host], timeout_s: float) -> list[Host]:
+    """The hosts whose sshd has not greeted when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    silent = list(hosts)
+    while silent:
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            silent = [host for host, answers in zip(silent, pool.map(_answers, silent), strict=True) if not answers]
+        if time.monotonic() > deadline:
+            break
         if silent:
             time.sleep(0.2)
-    if silent:
+    return silent
+
+
+def wait_for_ssh(fleet: Fleet) -> None:
+    """Wait until every host's sshd greets; names those that do not."""
+    if silent := _silent(fleet.hosts, SSH_TIMEOUT_S):
         names = " ".join(state.container(fleet, host) for host in silent)
         raise FleetProblem(
             f"no answer on port 22 after {SSH_TIMEOUT_S} s from {names};"
