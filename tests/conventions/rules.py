@@ -138,6 +138,25 @@ def batch_lists(role: Path) -> Iterator[tuple[str, list]]:
                 yield f"{role.name}/vars/{path.name}: {name}", value
 
 
+def leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of nested arguments, with the key that it stands under."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(str(name), inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(key, inner)
+    else:
+        yield key, value
+
+
+def mentions_secret(key: str, value: Any) -> bool:
+    """A template that names a secret, or anything but a locked password under a secret's key."""
+    if not isinstance(value, str):
+        return False
+    return bool(("{{" in value and SENSITIVE.search(value)) or (SENSITIVE.search(key) and value not in ("", "!", "*")))
+
+
 def batch_items_are_tasks(root: Path) -> list[str]:
     """Each item has a name, one module by its full name, and no_log where its arguments mention a secret."""
     problems = []
@@ -150,7 +169,7 @@ def batch_items_are_tasks(root: Path) -> list[str]:
                     problems.append(f"{label} has no name")
                 if len(modules) != 1 or not FQCN.match(modules[0]):
                     problems.append(f"{label} names {modules}, expected one module by its full name")
-                elif SENSITIVE.search(json.dumps([item[modules[0]], item.get("loop")], default=str)) and "no_log" not in item:
+                elif "no_log" not in item and any(mentions_secret(*leaf) for leaf in leaves("", [item[modules[0]], item.get("loop")])):
                     problems.append(f"{label} mentions a secret and has no no_log")
     return problems
 
@@ -165,8 +184,8 @@ def roles_know_no_inventory(root: Path) -> list[str]:
         for path in files(root, f"roles/{role.name}"):
             text = path.read_text(encoding="utf-8")
             where = path.relative_to(root)
-            for match in re.finditer(r"\bgroup_names\b|\bgroups\s*[\[.]\s*['\"\w]|\bgroups\[", text):
-                problems.append(f"{where}: uses the inventory's groups ({match[0]}); {GIVEN}")
+            for match in re.finditer(r"\b(group_names|hostvars)\b|(?<![\w.-])groups(\[|\.\w)", text):
+                problems.append(f"{where}: uses the inventory ({match[0]}); {GIVEN}")
             for word in sorted(set(re.findall(r"\w+", text)) & foreign.keys()):
                 problems.append(f"{where}: uses {word}, a variable of role {foreign[word]}; {GIVEN}")
     return problems
@@ -207,7 +226,7 @@ def variables_have_their_prefix(root: Path) -> list[str]:
         found = [("spec", name) for name in options(role)]
         found += [(path.name, name) for path in role.glob("vars/**/*.yml") for name in load(path) or {}]
         found += [(path.name, task["register"]) for path, task in tasks_of(role) if "register" in task]
-        wrong = [(where, name) for where, name in found if not name.startswith(prefixes)]
+        wrong = [(where, name) for where, name in found if not name.startswith(prefixes) and name != f"__{role.name}"]
         problems += [f"{role.name}: {name} ({where}) does not begin with {prefixes[0]}" for where, name in wrong]
     for path in files(root, "inventories"):
         if "group_vars" in path.parts and path.stem in names:

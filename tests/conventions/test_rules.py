@@ -77,8 +77,8 @@ PLANTED = [
     (rules.batch_items_are_tasks, TASKS, BATCH + "{name: a, file: {path: /x}}\n", "expected one module by its full name"),
     (rules.batch_items_are_tasks, TASKS, BATCH + "{name: a, ansible.builtin.copy: {content: '{{ kafka_secret }}'}}\n", "has no no_log"),
     (rules.batch_items_are_tasks, VARS, "__kafka_x:\n  - {name: a, ansible.builtin.uri: {url_password: x}}\n", "no no_log"),
-    (rules.roles_know_no_inventory, TASKS, "- {name: a, vars: {x: \"{{ groups['kafka'] }}\"}}\n", "uses the inventory's groups"),
-    (rules.roles_know_no_inventory, "roles/kafka/templates/a.j2", "{% if 'x' in group_names %}", "uses the inventory's groups"),
+    (rules.roles_know_no_inventory, TASKS, "- {name: a, vars: {x: \"{{ groups['kafka'] }}\"}}\n", "uses the inventory ("),
+    (rules.roles_know_no_inventory, "roles/kafka/templates/a.j2", "{% if 'x' in group_names %}", "uses the inventory ("),
     (rules.roles_know_no_inventory, "roles/pat/templates/a.j2", "{{ kafka_port }}", "uses kafka_port, a variable of role kafka"),
     (rules.roles_know_no_inventory, "roles/pat/templates/a.j2", "{{ __kafka_files }}", "uses __kafka_files, a variable of role kafka"),
     (

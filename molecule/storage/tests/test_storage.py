@@ -51,7 +51,7 @@ def test_what_is_written_outlives_a_host_that_forgot_its_disk(host):
         ({"device": "/dev/disk/by-id/foreign", "path": "/srv/a"}, "it holds ext4 labelled 'photos', expected a blank disk or xfs"),
         ({"device": "/dev/disk/by-id/foreign", "path": "/srv/a", "fstype": "ext4"}, "it holds ext4 labelled 'photos'"),
         ({"device": "/dev/disk/by-id/unknown", "path": "/srv/a"}, "its start or end is not empty"),
-        ({"device": "/dev/disk/by-id/partitioned", "path": "/srv/a"}, "gpt"),
+        ({"device": "/dev/disk/by-id/partitioned", "path": "/srv/a"}, "it holds dos"),
         ({"device": "/dev/disk/by-id/absent", "path": "/srv/a"}, "it is not there"),
         ({"device": "/dev/loop0", "path": "/srv/a"}, "another disk's after the next boot"),
         ({"device": "/dev/disk/by-id/blank-xfs", "path": "/srv/a"}, "it is mounted at /var/lib/kafka with xfs, expected xfs at /srv/a"),

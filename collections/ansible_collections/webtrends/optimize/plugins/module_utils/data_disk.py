@@ -43,8 +43,8 @@ def stable(device: str) -> bool:
 
 def label_of(path: str) -> str:
     """The file system's label, by which a disk that was attached to a rebuilt host is known again: from the path, at most 12 characters."""
-    plain = re.sub(r"[^a-z0-9]+", "-", path.lower()).strip("-")
-    return plain if len(plain) <= LABEL_LENGTH else f"{plain[-7:].strip('-')}-{hashlib.sha256(path.encode()).hexdigest()[:4]}"
+    name = re.sub(r"[^a-z0-9]+", "-", path.rstrip("/").rpartition("/")[2].lower()).strip("-")[: LABEL_LENGTH - 5]
+    return f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:4]}"
 
 
 def read_lsblk(text: str) -> dict[str, Any]:
