@@ -115,7 +115,7 @@ def test_local_wiring_is_productions():
     for path in wiring(LOCAL):
         if (LOCAL / path).is_symlink():
             assert (LOCAL / path).resolve() == (PRODUCTION / path).resolve()
-            assert (LOCAL / path).is_file(), f"inventories/local/group_vars/{path} links to a file that production does not have"
+            assert (LOCAL / path).is_file(), f"inventories/local/group_vars/{path} links to nothing"
         else:
             assert not is_wiring(LOCAL / path), f"inventories/local/group_vars/{path} is wiring of its own: link production's"
 
@@ -124,6 +124,14 @@ def test_productions_wiring_is_local_too():
     left_out = yaml.safe_load((LOCAL / "all" / "local.yml").read_text())["pools_left_out"]
     expected = {path for path in wiring(PRODUCTION) if is_wiring(PRODUCTION / path) and path.parts[0] not in left_out}
     assert expected - wiring(LOCAL) == set(), "link these into inventories/local/group_vars"
+
+
+def test_what_wiring_expects_to_listen_is_what_the_table_knows():
+    for file in PRODUCTION.glob("*/*.yml"):
+        expected = (yaml.safe_load(file.read_text()) or {}).get("expect_ports", [])
+        if file.parent.name in TABLE.pools:
+            known = TABLE.pools[file.parent.name]["listens"].values()
+            assert set(expected) <= set(known), f"{file}: name the port in `listens` of inventories/pools.yml"
 
 
 def run(*arguments, playbook="playbooks/check-inventory.yml"):

@@ -7,16 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.connections import EVERY_HOST
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules import Inventory, Problem, Unreadable, listed, rule
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.topology import CORE
 
-# What the role sets where an inventory says nothing: replication factor 3 for every topic, the internal ones included, and min ISR 2.
-REPLICATION = {
-    "default.replication.factor": 3,
-    "offsets.topic.replication.factor": 3,
-    "transaction.state.log.replication.factor": 3,
-}
-MINIMUM = {"min.insync.replicas": 2, "transaction.state.log.min.isr": 2}
+# The keys of server.properties that say how often a topic is there. Where an inventory sets none of them, role kafka takes 3 replicas with
+# a minimum of 2, or what a smaller cluster allows (roles/kafka/vars/main/settings.yml).
+REPLICATION = ("default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor")
 # Which replication factor a minimum is held against.
 AGAINST = {"min.insync.replicas": "default.replication.factor", "transaction.state.log.min.isr": "transaction.state.log.replication.factor"}
 NOT_A_PASSWORD = {"changeme", "password", "secret", "default", "admin", "optimize", "webtrends", "12345678"}
@@ -43,20 +40,16 @@ def replication(inventory: Inventory) -> Iterator[Problem]:
         variables = inventory.hosts[hosts[0]]
         where, brokers = f"group {region}_kafka ({listed(hosts)})", len(hosts)
         settings = _mapping(variables.get("kafka_settings"))
-        factors = {name: settings.get(name, default) for name, default in REPLICATION.items()}
-        pairs: list[tuple[str, Any, str | None, Any]] = [
-            (name, factors[name], None, None) for name in REPLICATION if name not in AGAINST.values()
-        ]
-        pairs += [(name, factors[name], least, settings.get(least, MINIMUM[least])) for least, name in AGAINST.items()]
-        for name, factor, least, minimum in pairs:
-            yield from _replicas(where, "kafka_settings", name, factor, least, minimum, brokers)
+        factors = {name: settings.get(name) or min(3, brokers) for name in REPLICATION}
+        minimums = {name: settings.get(name) or (2 if brokers > 2 else 1) for name in AGAINST}
+        for name, factor in factors.items():
+            least = next((least for least, against in AGAINST.items() if against == name), None)
+            yield from _replicas(where, "kafka_settings", name, factor, least, minimums.get(least or ""), brokers)
         topics = variables.get("kafka_topics") or []
         for topic in topics if isinstance(topics, Sequence) and not isinstance(topics, str) else []:
             name = f"topic {topic.get('name')}"
             factor = topic.get("replication_factor", factors["default.replication.factor"])
-            minimum = _mapping(topic.get("config")).get(
-                "min.insync.replicas", settings.get("min.insync.replicas", MINIMUM["min.insync.replicas"])
-            )
+            minimum = _mapping(topic.get("config")).get("min.insync.replicas", minimums["min.insync.replicas"])
             yield from _replicas(where, "kafka_topics", name, factor, f"{name}'s min.insync.replicas", minimum, brokers)
 
 
@@ -143,7 +136,9 @@ def secrets(inventory: Inventory) -> Iterator[Problem]:
     for spec in inventory.documents["secrets"]["secrets"]:
         missing: dict[str, list[str]] = {}
         for (region, pool), hosts in inventory.estate.leaves.items():
-            if pool in spec["used_by"] and hosts and (problem := secret_problem(spec, inventory.hosts[hosts[0]].get(spec["name"]), region)):
+            if not hosts or not {pool, EVERY_HOST} & set(spec["used_by"]):
+                continue
+            if problem := secret_problem(spec, inventory.hosts[hosts[0]].get(spec["name"]), region):
                 missing.setdefault(problem, []).append(f"{hosts[0]} of group {region}_{pool}")
         for problem, hosts in missing.items():
             yield Problem(
