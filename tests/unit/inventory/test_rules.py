@@ -337,3 +337,8 @@ def test_a_host_variable_may_name_a_member_otherwise():
     draft = Draft()
     draft.hosts["euw-kafka-1"]["kafka_broker_id"] = 17
     assert draft.check() == []
+
+
+def test_every_rule_is_explained():
+    page = (INVENTORIES.parent / "docs" / "inventory.md").read_text(encoding="utf-8")
+    assert {name for name in re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) if name in RULES} == set(RULES)
