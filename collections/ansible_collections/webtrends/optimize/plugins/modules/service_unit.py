@@ -40,12 +40,13 @@ restart_needed: {description: "The process runs with something else than is on d
 reasons: {description: "A sentence for each difference.", type: list, elements: str, returned: success}
 """
 
+import glob
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.webtrends.optimize.plugins.module_utils import loaded_state
 
-ASKED = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
+ASKED = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload", "DropInPaths")
 
 
 def ask(module: AnsibleModule, unit: str) -> dict[str, str]:
@@ -53,10 +54,11 @@ def ask(module: AnsibleModule, unit: str) -> dict[str, str]:
     return loaded_state.parse_show(module.run_command(command, check_rc=True)[1])
 
 
-def needed(shown: dict[str, str]) -> list[str]:
+def needed(shown: dict[str, str], drop_ins: list[str]) -> list[str]:
     """The actions, in order, that bring a unit up; a unit that fails is started too, one that is about to run is left alone."""
     actions = []
-    if shown.get("NeedDaemonReload") == "yes":
+    # systemd doesn't notice a drop-in in a directory that is new since it last read unit files.
+    if shown.get("NeedDaemonReload") == "yes" or not set(drop_ins) <= set(shown.get("DropInPaths", "").split()):
         actions.append("daemon-reload")
     # static, generated and the like can't be enabled and need not be.
     if shown.get("UnitFileState") in ("disabled", "", None):
@@ -82,7 +84,7 @@ def main() -> None:
         shown = ask(module, unit)
         if shown.get("LoadState") != "loaded":
             module.fail_json(msg=f"unit {unit} can't be loaded: systemd says {shown.get('LoadState')}; look at: systemctl status {unit}")
-    actions = needed(shown)
+    actions = needed(shown, glob.glob(f"/etc/systemd/system/{glob.escape(unit)}.service.d/*.conf"))
     try:
         verdict = loaded_state.assess(unit) if shown.get("LoadState") == "loaded" else {"restart_needed": False, "reasons": []}
     except (OSError, subprocess.SubprocessError) as error:
