@@ -60,7 +60,7 @@ class Dependency:
         if ok != self.ok:
             log.log(
                 logging.INFO if ok else logging.WARNING,
-                "dependency is back" if ok else "dependency is away",
+                "dependency is up" if ok else "dependency is away",
                 extra=fields(dependency=self.name, kind=self.kind, problem=problem),
             )
         self.ok, self.problem = ok, problem

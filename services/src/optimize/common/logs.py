@@ -36,6 +36,27 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+class Sparse(logging.Filter):
+    """Lets a client's complaint through once in a while: librdkafka says at each attempt that a broker can't be reached.
+
+    Args:
+        seconds: between two records of one kind; a record's kind is its first word, and the problem's first word.
+    """
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        problem = str(getattr(record, "fields", {}).get("problem", ""))
+        kind = f"{record.getMessage().partition(' ')[0]} {problem.partition(',')[0]}"
+        if record.created - self._last.get(kind, 0.0) < self._seconds:
+            return False
+        self._last[kind] = record.created
+        return True
+
+
 def configure(service: str, version: str, level: str) -> None:
     """Send every logger's records through one JSON handler."""
     handler = logging.StreamHandler(sys.stderr)
@@ -46,6 +67,8 @@ def configure(service: str, version: str, level: str) -> None:
     # Every request and every connection of the clients would be a line each.
     for noisy in ("httpx", "httpcore", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for client in ("librdkafka", "optimize.kafka.client"):
+        logging.getLogger(client).addFilter(Sparse())
 
 
 def fields(**values: Any) -> dict[str, Any]:

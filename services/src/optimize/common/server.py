@@ -17,7 +17,7 @@ from typing import Protocol
 import uvicorn
 import uvloop
 from litestar import Litestar
-from prometheus_client import Info
+from prometheus_client import Info, disable_created_metrics
 
 from optimize.common import tasks
 from optimize.common.config import ConfigError, Service
@@ -27,6 +27,8 @@ from optimize.common.logs import fields
 
 log = logging.getLogger(__name__)
 
+# A second series for each counter, with the time of its first use.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 BUILD = Info("optimize_build", "What runs")
 
 

@@ -18,6 +18,8 @@ from optimize.common.logs import fields
 from optimize.events.schema import RowKey
 
 log = logging.getLogger(__name__)
+#: What librdkafka reports of its connections; thinned out.
+client_log = logging.getLogger("optimize.kafka.client")
 
 DELIVERED = Counter("optimize_kafka_delivered_total", "Messages that Kafka has acknowledged", ["topic"])
 UNDELIVERED = Counter("optimize_kafka_failed_total", "Messages that Kafka has not acknowledged in time", ["topic"])
@@ -54,6 +56,7 @@ SETTINGS: dict[str, Setting] = {
     "compression.type": "lz4",
     "queue.buffering.max.messages": 100_000,
     "queue.buffering.max.kbytes": 65_536,
+    "reconnect.backoff.ms": 250,
     "reconnect.backoff.max.ms": 2000,
     "topic.metadata.refresh.interval.ms": 30_000,
     "log_level": 4,
@@ -111,7 +114,7 @@ class Publisher:
         self._thread.start()
 
     def _error(self, error: KafkaError) -> None:
-        log.warning("kafka", extra=fields(problem=str(error), fatal=error.fatal()))
+        client_log.warning("kafka", extra=fields(problem=str(error), fatal=error.fatal()))
         if error.fatal():
             self._fatal = str(error)
 

@@ -86,8 +86,8 @@ class Source:
     async def run(self) -> None:
         """Fetch for ever."""
         while True:
-            await self.fetch()
             await asyncio.sleep(self.config.seconds * random.uniform(0.8, 1.2))
+            await self.fetch()
 
     async def fetch(self) -> None:
         """Fetch once. Whatever goes wrong, the document in use stays."""
@@ -102,8 +102,11 @@ class Source:
                 log.info("experiments", extra=fields(version=parsed.version, sites=len(parsed.sites)))
                 self._use(parsed, etag)
         except (httpx.HTTPError, OSError, Refused, UnicodeDecodeError) as error:
-            outcome, self._problem = ("refused" if isinstance(error, Refused) else "failed"), f"{type(error).__name__}: {error}"
-            log.warning("experiments not fetched", extra=fields(outcome=outcome, problem=self._problem, in_use=self.current.version))
+            outcome, problem = ("refused" if isinstance(error, Refused) else "failed"), f"{type(error).__name__}: {error}"
+            # Once: it is tried every few seconds.
+            if problem != self._problem:
+                self._problem = problem
+                log.warning("experiments not fetched", extra=fields(outcome=outcome, problem=self._problem, in_use=self.current.version))
         else:
             outcome, self._problem, self._confirmed = "new" if document is not None else "unchanged", "", time.monotonic()
             FETCHED.set_to_current_time()

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from optimize.clickhouse.insert import Failed, Inserter
 from optimize.common.logs import fields
+from optimize.kafka.publish import client_log
 from optimize.sink.batch import Batch, Buffer, Intention, Item, intention
 from optimize.sink.config import Region, SinkConfig
 
@@ -37,11 +38,12 @@ SETTINGS: dict[str, Any] = {
     "enable.auto.offset.store": False,
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "range,roundrobin",
-    "session.timeout.ms": 15_000,
+    "session.timeout.ms": 10_000,
     "max.poll.interval.ms": 300_000,
     "fetch.wait.max.ms": 200,
     "queued.max.messages.kbytes": 16_384,
     "fetch.message.max.bytes": 1_048_576,
+    "reconnect.backoff.ms": 250,
     "reconnect.backoff.max.ms": 2000,
     "socket.timeout.ms": 10_000,
     "log_level": 4,
@@ -74,7 +76,7 @@ class RegionConsumer:
         )
 
     def _error(self, error: KafkaError) -> None:
-        log.warning("kafka", extra=fields(region=self.region.name, problem=str(error)))
+        client_log.warning("kafka", extra=fields(region=self.region.name, problem=str(error)))
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.problem = str(error)
 
@@ -111,7 +113,7 @@ class RegionConsumer:
             error = message.error()
             if error is not None:
                 self.problem = str(error)
-                log.warning("kafka", extra=fields(region=self.region.name, problem=str(error)))
+                client_log.warning("kafka", extra=fields(region=self.region.name, problem=str(error)))
                 continue
             self.problem = ""
             items.append(
@@ -215,7 +217,7 @@ class RegionConsumer:
 
     def _failed(self, error: KafkaException) -> None:
         self.problem = str(error)
-        log.warning("kafka", extra=fields(region=self.region.name, problem=str(error)))
+        client_log.warning("kafka", extra=fields(region=self.region.name, problem=str(error)))
 
     async def _insert(self, batch: Batch, generation: int) -> bool:
         """Whether the batch is in; False where its partitions were taken away meanwhile."""
