@@ -29,11 +29,11 @@ def lint(stages: Stages) -> None:
 
 
 def inventories(stages: Stages) -> None:
-    """The inventory rules over both inventories, without touching a host."""
+    """The inventory rules over both inventories, without a vault and without touching a host."""
     for name in ("production", "local"):
         stages.command(
             f"inventory {name}",
-            [str(BIN / "ansible-playbook"), "-i", f"inventories/{name}", "playbooks/check-inventory.yml"],
+            [str(BIN / "ansible-playbook"), "-i", f"inventories/{name}", "playbooks/check-inventory.yml", "-e", "check_inventory_secrets=false"],
         )
 
 
