@@ -33,7 +33,14 @@ def inventories(stages: Stages) -> None:
     for name in ("production", "local"):
         stages.command(
             f"inventory {name}",
-            [str(BIN / "ansible-playbook"), "-i", f"inventories/{name}", "playbooks/check-inventory.yml", "-e", "check_inventory_secrets=false"],
+            [
+                str(BIN / "ansible-playbook"),
+                "-i",
+                f"inventories/{name}",
+                "playbooks/check-inventory.yml",
+                "-e",
+                "check_inventory_secrets=false",
+            ],
         )
 
 
