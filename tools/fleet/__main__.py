@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import yaml
 
-from tools.fleet import ROOT, credentials, image, machine
+from tools.fleet import ROOT, credentials, image, machine, state
 from tools.fleet import hosts as fleet_hosts
 
 # isort: split
@@ -52,7 +52,10 @@ def main() -> None:
 @click.option("--fresh", is_flag=True, help="Make every host anew.")
 def up(inventory: Path, regions: str | None, ignore_memory: bool, fresh: bool) -> None:
     """Make the hosts, or repair what is missing, stopped or outdated."""
-    fleet_hosts.up(load(inventory, regions), check_memory=not ignore_memory, fresh=fresh)
+    machine.require(0, 0)
+    fleet = load(inventory, regions)
+    with state.exclusive(fleet):
+        fleet_hosts.up(fleet, check_memory=not ignore_memory, fresh=fresh)
 
 
 @main.command()
@@ -60,7 +63,10 @@ def up(inventory: Path, regions: str | None, ignore_memory: bool, fresh: bool) -
 @click.option("--all", "everything", is_flag=True, help="Also remove secrets, images and caches.")
 def down(inventory: Path, everything: bool) -> None:
     """Remove the hosts and everything that was changed on the machine for them."""
-    fleet_hosts.down(load(inventory), everything)
+    machine.require(0, 0)
+    fleet = load(inventory)
+    with state.exclusive(fleet):
+        fleet_hosts.down(fleet, everything)
 
 
 @main.command()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.fleet import Fleet, Host
@@ -12,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tools.fleet import podman
+from tools.fleet.shell import FleetProblem
 
 RUNTIME = ("fleet.json", "ssh_config", "known_hosts", "podman", "seed", "ssh")
 
@@ -25,6 +28,21 @@ def write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     temporary.replace(path)
+
+
+@contextlib.contextmanager
+def exclusive(fleet: Fleet) -> Iterator[None]:
+    """Refuse to change a fleet that another process is changing."""
+    fleet.state.mkdir(parents=True, exist_ok=True)
+    handle = os.open(fleet.state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FleetProblem(f"another process is making or removing the fleet of {fleet.state}; wait until it has ended") from None
+    else:
+        yield
+    finally:
+        os.close(handle)
 
 
 def make_key(path: Path, comment: str) -> str:
