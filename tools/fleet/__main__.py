@@ -60,7 +60,7 @@ def up(inventory: Path, regions: str | None, ignore_memory: bool, fresh: bool) -
 
 @main.command()
 @inventory_option
-@click.option("--all", "everything", is_flag=True, help="Also remove secrets, images and caches.")
+@click.option("--all", "everything", is_flag=True, help="Also remove its secrets, and after the last fleet images and caches.")
 def down(inventory: Path, everything: bool) -> None:
     """Remove the hosts and everything that was changed on the machine for them."""
     machine.require(0, 0)

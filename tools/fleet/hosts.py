@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -91,6 +92,12 @@ def ensure_network(fleet: Fleet) -> None:
                 return
             remove_containers([found["Names"][0] for found in containers() if name in found.get("Networks", [])])
             podman("network", "rm", "--force", name)
+        elif any(ipaddress.IPv4Network(subnet["subnet"]).overlaps(fleet.network) for subnet in network["subnets"]):
+            owner = (network.get("labels") or {}).get(LABEL, "someone else")
+            raise FleetProblem(
+                f"{fleet.network}, which fleet {fleet.name} needs, overlaps network {network['name']} of {owner};"
+                " take that fleet down, or change 'network' in the fleet's file"
+            )
     for line in json.loads(run(["ip", "-json", "-4", "route", "show"]).stdout or "[]"):
         if line["dst"] != "default" and ipaddress.IPv4Network(line["dst"]).overlaps(fleet.network):
             raise FleetProblem(
@@ -153,7 +160,13 @@ def up(fleet: Fleet, *, check_memory: bool = True, fresh: bool = False) -> None:
     started = time.monotonic()
     machine.enter(fleet.state)
     hosts = {state.container(fleet, host): host for host in fleet.hosts}
-    _refuse_foreign(fleet, containers(), hosts)
+    try:
+        _refuse_foreign(fleet, containers(), hosts)
+        ensure_network(fleet)
+    except FleetProblem:
+        if not own_containers(fleet):
+            machine.leave(fleet.state)  # nothing was made, so nothing may stay changed
+        raise
     state.write_keys(fleet)
     credentials.ensure(fleet)
     state.record(fleet)
@@ -168,7 +181,6 @@ def up(fleet: Fleet, *, check_memory: bool = True, fresh: bool = False) -> None:
     to_start = [hosts[name] for name, verb in touch.items() if verb != "restart"]
     machine.require(sum(host.memory for host in to_start) if check_memory else 0, len(to_start))
     remove_containers(remove)
-    ensure_network(fleet)
     for release, host_image in images.items():
         aptcache.refresh(fleet.root, release, host_image, network_name(fleet))
 
@@ -268,7 +280,10 @@ def down(fleet: Fleet, everything: bool = False) -> None:
             podman("network", "rm", "--force", network["name"])
     state.forget([fleet.state / name for name in state.RUNTIME])
     if everything:
-        image.remove_all()
         state.forget([fleet.state])
-    machine.leave(fleet.state)
+    last = machine.leave(fleet.state, purge=everything)
+    if everything and last:
+        shutil.rmtree(fleet.root / ".cache" / "apt", ignore_errors=True)
+    elif everything:
+        click.echo("images and package cache stay: another fleet of this machine uses them")
     click.echo(f"fleet {fleet.name}: {len(own)} hosts removed in {time.monotonic() - started:.0f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from tools.fleet import ROOT
+from tools.fleet import ROOT, machine
 from tools.fleet.podman import podman
 from tools.fleet.shell import FleetProblem, run
 
@@ -79,32 +80,31 @@ def name(release: str) -> str:
 def ensure(release: str) -> str:
     """Build the image of `release` unless it is there; returns its name."""
     sources, options, packages, image = _definition(release)
-    if podman("images", "--quiet", image).strip():
+    machine.STORAGE.mkdir(parents=True, exist_ok=True)
+    with (machine.STORAGE / f"building-{release}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if podman("images", "--quiet", image).strip():
+            return image
+        started = time.monotonic()
+        click.echo(f"image: building {image} from the machine's Debian sources")
+        with tempfile.TemporaryDirectory(prefix="optimize-image-") as directory:
+            _build(release, Path(directory), sources, options, packages, image)
+        for line in podman("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).splitlines():
+            if line.startswith(f"{REPOSITORY}:{release}-") and line != image:
+                podman("rmi", line, check=False)  # refused while another checkout's host uses it, which is right
+        click.echo(f"image: {image} built in {time.monotonic() - started:.0f} s")
         return image
-    started = time.monotonic()
-    click.echo(f"image: building {image} from the machine's Debian sources")
-    with tempfile.TemporaryDirectory(prefix="optimize-image-") as directory:
-        (Path(directory) / "debian.sources").write_text(sources, encoding="utf-8")
-        archive = Path(directory) / "host.tar"
-        run(
-            [
-                "env",
-                "-C",
-                str(DEFINITION),
-                "mmdebstrap",
-                "--variant=minbase",
-                f"--include={','.join(packages)}",
-                *(f"--aptopt={line.rstrip(';')}" for line in options.splitlines()),
-                '--customize-hook=./customize.sh "$1"',
-                release,
-                str(archive),
-                str(Path(directory) / "debian.sources"),
-            ],
-            log=ROOT / ".cache" / f"image-{release}.log",
-        )
-        podman("import", "--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3", str(archive), image)
-    click.echo(f"image: built in {time.monotonic() - started:.0f} s")
-    return image
+
+
+def _build(release: str, directory: Path, sources: str, options: str, packages: list[str], image: str) -> None:
+    (directory / "debian.sources").write_text(sources, encoding="utf-8")
+    command = [
+        "env", "-C", str(DEFINITION), "mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}",
+        *(f"--aptopt={line.rstrip(';')}" for line in options.splitlines()), '--customize-hook=./customize.sh "$1"',
+        release, str(directory / "host.tar"), str(directory / "debian.sources"),
+    ]  # fmt: skip
+    run(command, log=ROOT / ".cache" / f"image-{release}.log")
+    podman("import", "--change", 'CMD ["/sbin/init"]', "--change", "STOPSIGNAL SIGRTMIN+3", str(directory / "host.tar"), image)
 
 
 def ensure_all(releases: Iterable[str]) -> dict[str, str]:
@@ -112,10 +112,3 @@ def ensure_all(releases: Iterable[str]) -> dict[str, str]:
     names = sorted(releases)
     with ThreadPoolExecutor() as pool:
         return dict(zip(names, pool.map(ensure, names), strict=True))
-
-
-def remove_all() -> None:
-    """Remove every image of this program that no container uses."""
-    for line in podman("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines():
-        if line.startswith(REPOSITORY + ":"):
-            podman("rmi", line, check=False)

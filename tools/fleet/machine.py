@@ -133,15 +133,18 @@ def enter(state: Path) -> None:
             _make_namespace()
 
 
-def leave(state: Path) -> None:
-    """Record that the fleet of `state` is gone; the last one puts everything back."""
+def leave(state: Path, *, purge: bool = False) -> bool:
+    """Record that the fleet of `state` is gone; the last one puts everything back, and with `purge` removes the store of images.
+
+    Returns whether it was the last.
+    """
     if not RUN.exists():
-        return
+        return True
     with _locked():
         _user_file(state).unlink(missing_ok=True)
         users = RUN / "users"
         if users.exists() and any(users.iterdir()):
-            return
+            return False
         saved = RUN / "saved.json"
         if saved.exists():
             for path, value in json.loads(saved.read_text(encoding="utf-8")).items():
@@ -150,6 +153,9 @@ def leave(state: Path) -> None:
         for path in sorted(_mounts_below(RUN), reverse=True):
             run(["umount", "--lazy", path])
         shutil.rmtree(RUN)
+        if purge:
+            shutil.rmtree(STORAGE, ignore_errors=True)
+        return True
 
 
 def _make_namespace() -> None:
