@@ -90,7 +90,7 @@ class Collect:
             raise Unavailable(str(error)) from error
 
     async def _room(self) -> None:
-        self.spool.check_room()
+        self.spool.check_ready()
 
     async def _clickhouse(self) -> None:
         await self.inserter.ping()

@@ -34,7 +34,10 @@ def problems(status: int, found: Sequence[Problem], headers: dict[str, str] | No
 
 
 def _refused(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    return problems(error.status_code, [Problem(0, "request", error.detail)], dict(error.headers or {}))
+    # A ValidationException says in `extra` which parameters it means.
+    extra = [item for item in error.extra if isinstance(item, dict)] if isinstance(error.extra, list) else []
+    found = [Problem(0, str(item.get("key") or "request"), str(item.get("message"))) for item in extra]
+    return problems(error.status_code, found or [Problem(0, "request", error.detail)], dict(error.headers or {}))
 
 
 def _failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

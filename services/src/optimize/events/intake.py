@@ -34,6 +34,8 @@ SECONDS = Histogram(
 IN_FLIGHT = Gauge("optimize_event_bytes_in_flight", "Bytes of bodies that are read, but not answered")
 
 CONTENT_TYPES = ("application/json", "text/plain", "application/x-ndjson")
+#: Bytes of a refused body that are read and thrown away so that its sender sees the answer; then the connection is closed.
+MAX_DISCARDED = 16 * 1024 * 1024
 #: Seconds after which a client that got 429 or 503 may try again.
 RETRY_AFTER = {"retry-after": "1"}
 
@@ -161,37 +163,50 @@ class Intake:
         return response
 
     async def _read(self, request: Request[Any, Any, Any]) -> Accepted:
-        headers = request.headers
-        content_type = headers.get("content-type", "")
-        if content_type and content_type.split(";", 1)[0].strip().lower() not in CONTENT_TYPES:
-            raise Rejected(415, [Problem(0, "content-type", f"one of {', '.join(CONTENT_TYPES)}")])
-        if headers.get("content-encoding", "identity") != "identity":
-            raise Rejected(415, [Problem(0, "content-encoding", "send the body as it is")])
-        limit = self.config.limits.max_bytes
-        length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > limit:
-            raise too_large(self.config.limits)
+        refusal = self._refusal(request)
         body = bytearray()
-        held = 0
+        seen = 0
         try:
             async with asyncio.timeout(self.config.body_seconds):
                 async for chunk in request.stream():
-                    body += chunk
-                    held += len(chunk)
-                    self._hold(len(chunk))
-                    if len(body) > limit:
-                        raise too_large(self.config.limits)
+                    seen += len(chunk)
+                    if refusal is None and seen > self.config.limits.max_bytes:
+                        refusal = too_large(self.config.limits)
+                    if refusal is None:
+                        self._hold(len(chunk))
+                        body += chunk
+                    elif seen > MAX_DISCARDED:
+                        break
+            if refusal is not None:
+                raise refusal
             return self.acceptor.body(body)
         except TimeoutError:
             raise Rejected(408, [Problem(0, "body", f"did not arrive within {self.config.body_seconds:g} s")]) from None
         finally:
-            self._hold(-held, check=False)
+            self._release(len(body))
 
-    def _hold(self, count: int, check: bool = True) -> None:
+    def _refusal(self, request: Request[Any, Any, Any]) -> Rejected | None:
+        """What the headers alone are refused for. The body is read all the same, but not kept: who is still sending sees no answer."""
+        headers = request.headers
+        content_type = headers.get("content-type", "")
+        if content_type and content_type.split(";", 1)[0].strip().lower() not in CONTENT_TYPES:
+            return Rejected(415, [Problem(0, "content-type", f"one of {', '.join(CONTENT_TYPES)}")])
+        if headers.get("content-encoding", "identity") != "identity":
+            return Rejected(415, [Problem(0, "content-encoding", "send the body as it is")])
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self.config.limits.max_bytes:
+            return too_large(self.config.limits)
+        return None
+
+    def _hold(self, count: int) -> None:
+        if self._in_flight + count > self.config.in_flight_bytes:
+            raise Unavailable("too many requests at once")
         self._in_flight += count
         IN_FLIGHT.set(self._in_flight)
-        if check and self._in_flight > self.config.in_flight_bytes:
-            raise Unavailable("too many requests at once")
+
+    def _release(self, count: int) -> None:
+        self._in_flight -= count
+        IN_FLIGHT.set(self._in_flight)
 
 
 def _taken(accepted: Accepted) -> Response[bytes]:

@@ -121,7 +121,7 @@ class Pat:
         await self.store(accepted)
 
     async def _room(self) -> None:
-        self.spool.check_room()
+        self.spool.check_ready()
 
     async def _kafka(self) -> None:
         await self.publisher.probe()

@@ -40,6 +40,10 @@ SKIPPED = Counter("optimize_spool_skipped_rows_total", "Rows that a soft cursor 
 REFUSED = Counter("optimize_spool_refused_total", "Appends refused for want of room")
 
 
+#: The room that makes a spool ready: a request's.
+READY_BYTES = 2 * 1024 * 1024
+
+
 class SpoolFull(Exception):
     """No room, or the disk fails: nothing was stored."""
 
@@ -181,10 +185,13 @@ class Spool:
         Raises:
             SpoolFull: they are not, and won't be sent.
         """
-        self.check_room(len(payload) + frame.HEADER_BYTES)
-        if self._pending_bytes + len(payload) > self.config.pending_bytes:
+        try:
+            self.check_room(len(payload) + frame.HEADER_BYTES)
+            if self._pending_bytes + len(payload) > self.config.pending_bytes:
+                raise SpoolFull("too many events wait for the disk")
+        except SpoolFull:
             REFUSED.inc()
-            raise SpoolFull("too many events wait for the disk")
+            raise
         done = asyncio.get_running_loop().create_future()
         self._pending.append((frame.pack(payload, rows, received_ms), payload, rows, done))
         self._pending_bytes += len(payload)
@@ -213,8 +220,15 @@ class Spool:
             if not self._delete_done(oldest=True) and not self._skip_soft():
                 break
         if self.bytes + self._pending_bytes + wanted > self.config.max_bytes or not self._free_enough:
-            REFUSED.inc()
             raise SpoolFull("the spool is full" if self._free_enough else "the disk is full")
+
+    def check_ready(self) -> None:
+        """Whether a request, be it the largest, would be taken.
+
+        Raises:
+            SpoolFull: not surely.
+        """
+        self.check_room(min(READY_BYTES, self.config.max_bytes // 10))
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
