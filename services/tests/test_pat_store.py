@@ -12,7 +12,8 @@ from optimize.kafka.forward import Forwarder
 from optimize.kafka.publish import NotDelivered, messages_of
 from optimize.pat.service import Store
 from optimize.spool.cursor import Cursor
-from optimize.spool.spool import Spool, SpoolConfig
+from optimize.spool.segment import SpoolConfig
+from optimize.spool.spool import Spool
 
 ACCEPTOR = Acceptor("euw", "pat", Limits())
 

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optimize.spool import frame
 from optimize.spool.cursor import Cursor
-from optimize.spool.spool import Position, Spool, SpoolConfig, SpoolFull
+from optimize.spool.segment import Position, SpoolConfig
+from optimize.spool.spool import Spool, SpoolFull
 
 payloads = st.lists(
     st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.replace(b"\n", b"_")), min_size=1, max_size=4), min_size=1, max_size=8

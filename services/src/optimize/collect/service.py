@@ -23,7 +23,8 @@ from optimize.events.schema import Accepted, Acceptor, Rejected, Row
 from optimize.kafka.forward import Forwarder
 from optimize.kafka.publish import KafkaConfig, Publisher
 from optimize.spool.cursor import Cursor
-from optimize.spool.spool import Spool, SpoolConfig, SpoolFull
+from optimize.spool.segment import SpoolConfig
+from optimize.spool.spool import Spool, SpoolFull
 
 NAME = "collect"
 COLUMNS = Row.__struct_fields__

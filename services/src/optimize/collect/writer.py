@@ -15,7 +15,8 @@ from optimize.clickhouse.insert import Bad, Inserter
 from optimize.common.logs import fields
 from optimize.common.tasks import background, cancel
 from optimize.spool.cursor import Cursor
-from optimize.spool.spool import Chunk, Spool
+from optimize.spool.segment import Chunk
+from optimize.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 

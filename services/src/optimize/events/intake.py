@@ -35,7 +35,7 @@ IN_FLIGHT = Gauge("optimize_event_bytes_in_flight", "Bytes of bodies that are re
 
 CONTENT_TYPES = ("application/json", "text/plain", "application/x-ndjson")
 #: Bytes of a refused body that are read and thrown away so that its sender sees the answer; then the connection is closed.
-MAX_DISCARDED = 16 * 1024 * 1024
+MAX_DISCARDED = 4 * 1024 * 1024
 #: Seconds after which a client that got 429 or 503 may try again.
 RETRY_AFTER = {"retry-after": "1"}
 

@@ -25,7 +25,8 @@ from optimize.kafka.publish import KafkaConfig, NotDelivered, Publisher
 from optimize.pat.decide import Decision, decisions
 from optimize.pat.experiments import ExperimentsConfig, Source
 from optimize.spool.cursor import Cursor
-from optimize.spool.spool import Spool, SpoolConfig, SpoolFull
+from optimize.spool.segment import SpoolConfig
+from optimize.spool.spool import Spool, SpoolFull
 
 log = logging.getLogger(__name__)
 
@@ -129,10 +130,13 @@ class Pat:
     def _decisions_route(self) -> Any:
         @get("/pat/v1/decisions", media_type=MediaType.JSON)
         async def decide(
-            site: str = Parameter(min_length=1, max_length=64),
-            visitor: str = Parameter(min_length=1, max_length=64),
-        ) -> Response[Decided]:
-            """The variations that a visitor sees on a site."""
+            site: str = Parameter(default="", max_length=64),
+            visitor: str = Parameter(default="", max_length=64),
+        ) -> Response[Decided] | Response[bytes]:
+            """The variations that a visitor sees on a site. Both parameters are required."""
+            missing = [app.Problem(0, name, "is required") for name, text in (("site", site), ("visitor", visitor)) if not text]
+            if missing:
+                return app.problems(400, missing)
             decided = Decided(site, visitor, decisions(self.source.current, site, visitor))
             return Response(decided, headers={"cache-control": "no-store"})
 

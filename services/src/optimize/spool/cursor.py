@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from optimize.common.logs import fields
-from optimize.spool.spool import Chunk, CursorLike, Position, Spool, sync_directory
+from optimize.spool.segment import Chunk, CursorLike, Position, sync_directory
+from optimize.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 

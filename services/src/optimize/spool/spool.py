@@ -15,15 +15,13 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, NamedTuple
 
-from msgspec import Meta
 from prometheus_client import Counter, Gauge, Histogram
 
-from optimize.common.config import Positive, Seconds, Section
 from optimize.common.logs import fields
 from optimize.common.tasks import background, cancel
 from optimize.spool import frame
+from optimize.spool.segment import Chunk, CursorLike, Position, Segment, SpoolConfig, done_since, pread, recover, sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,6 @@ FSYNC = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
 COMMITS = Counter("optimize_spool_commits_total", "Writes with their fsync")
-DAMAGED = Counter("optimize_spool_damaged_bytes_total", "Bytes of segments that are no whole frame")
 SKIPPED = Counter("optimize_spool_skipped_rows_total", "Rows that a soft cursor gave up because the spool was full", ["cursor"])
 REFUSED = Counter("optimize_spool_refused_total", "Appends refused for want of room")
 
@@ -46,58 +43,6 @@ READY_BYTES = 2 * 1024 * 1024
 
 class SpoolFull(Exception):
     """No room, or the disk fails: nothing was stored."""
-
-
-class SpoolConfig(Section, frozen=True, kw_only=True):
-    """Where and how much.
-
-    Args:
-        directory: of this service alone.
-        max_bytes: of all segments.
-        min_free_bytes: left free on the file system; below it nothing is taken.
-        segment_bytes, segment_seconds: when a new segment is begun.
-        keep_seconds: how long a segment is kept for replays after all cursors have done with it.
-        pending_bytes: appends waiting for their fsync; above it they are refused: bounds the memory.
-    """
-
-    directory: Annotated[str, Meta(min_length=1)]
-    max_bytes: Positive = 8_589_934_592
-    min_free_bytes: Annotated[int, Meta(ge=0)] = 268_435_456
-    segment_bytes: Positive = 33_554_432
-    segment_seconds: Seconds = 300.0
-    keep_seconds: Annotated[float, Meta(ge=0)] = 86_400.0
-    pending_bytes: Positive = 67_108_864
-
-
-class Position(NamedTuple):
-    """A place between two frames: segment, offset of the byte, rows of the segment before it."""
-
-    segment: int
-    offset: int
-    rows: int
-
-
-class Chunk(NamedTuple):
-    """Consecutive whole frames of one segment."""
-
-    start: Position
-    end: Position
-    data: bytes
-
-    @property
-    def rows(self) -> int:
-        return self.end.rows - self.start.rows
-
-
-class Segment:
-    """A segment as it is known: what is durable of it."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.path, self.number = path, number
-        self.size = 0
-        self.rows = 0
-        self.closed = False
-        self.opened = time.monotonic()
 
 
 class Spool:
@@ -136,22 +81,7 @@ class Spool:
         self._look_at_disk()
 
     def _recover(self, path: Path) -> None:
-        segment = Segment(path, int(path.stem))
-        data = path.read_bytes()
-        good = 0
-        for found in frame.scan(data):
-            segment.size = found.end
-            segment.rows += found.rows
-            good += found.end - found.start
-        if good < len(data):
-            DAMAGED.inc(len(data) - good)
-            log.warning("spool segment repaired", extra=fields(segment=path.name, bytes=len(data), damaged=len(data) - good))
-        if segment.size < len(data):
-            # The torn tail: never acknowledged.
-            times = path.stat()
-            os.truncate(path, segment.size)
-            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        segment.closed = True
+        segment = recover(path)
         if segment.size:
             self.segments[segment.number] = segment
             self.bytes += segment.size
@@ -333,7 +263,7 @@ class Spool:
             if segment is None or position.offset >= segment.size:
                 return None
             size = segment.size
-            data = _pread(segment.path, position.offset, min(size - position.offset, max_bytes + frame.HEADER_BYTES + frame.MAX_PAYLOAD))
+            data = pread(segment.path, position.offset, min(size - position.offset, max_bytes + frame.HEADER_BYTES + frame.MAX_PAYLOAD))
             whole = position.offset + len(data) >= size
             view = memoryview(data)
             parts: list[memoryview] = []
@@ -362,7 +292,7 @@ class Spool:
         segment = self.segments.get(start.segment)
         if segment is None or end.offset > segment.size:
             return None
-        data = _pread(segment.path, start.offset, end.offset - start.offset)
+        data = pread(segment.path, start.offset, end.offset - start.offset)
         return Chunk(start, end, b"".join(found.payload for found in frame.scan(data)))
 
     def has_more(self, position: Position) -> bool:
@@ -412,7 +342,7 @@ class Spool:
         """Delete segments that all cursors have done with: those older than `keep_seconds`, the oldest, or all."""
         deleted = False
         for segment in self._done_segments():
-            if not (oldest or everything) and time.time() - self._done_since(segment) < self.config.keep_seconds:
+            if not (oldest or everything) and time.time() - done_since(segment) < self.config.keep_seconds:
                 break
             segment.path.unlink(missing_ok=True)
             del self.segments[segment.number]
@@ -421,17 +351,6 @@ class Spool:
             if oldest:
                 break
         return deleted
-
-    @staticmethod
-    def _done_since(segment: Segment) -> float:
-        """When the segment was done with, as its file's time of modification, which outlives the process."""
-        with contextlib.suppress(OSError):
-            times = segment.path.stat()
-            if times.st_mode & 0o200:
-                segment.path.chmod(0o440)
-                os.utime(segment.path)
-            return segment.path.stat().st_mtime
-        return 0.0
 
     def _skip_soft(self) -> bool:
         """Full: what only soft cursors wait for is given up, oldest segment first."""
@@ -446,33 +365,3 @@ class Spool:
                 log.error("spool is full: rows given up", extra=fields(cursor=cursor.name, rows=skipped))
                 return True
         return False
-
-
-class CursorLike:
-    """What the spool knows of a cursor."""
-
-    name: str
-    hard: bool
-
-    @property
-    def done(self) -> Position:
-        """Everything before it has been done with."""
-        raise NotImplementedError
-
-    def skip_to(self, position: Position) -> None:
-        """Go on there."""
-        raise NotImplementedError
-
-
-def _pread(path: Path, offset: int, count: int) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        return os.pread(file.fileno(), count, offset)
-
-
-def sync_directory(path: Path) -> None:
-    """Make a directory's entries durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
