@@ -221,14 +221,14 @@ def test_while_clickhouse_refuses_nothing_is_committed(kafka, clickhouse):
 
 
 def test_bad_messages_go_to_the_dead_letters_and_the_others_on(kafka, clickhouse):
-    server = clickhouse(lambda body: (400, "Code: 27 Cannot parse") if b"poison" in body and b"contents" not in body else None)
+    server = clickhouse(lambda body: (400, "Code: 27 Cannot parse") if b"poison" in body and b"payload" not in body else None)
     kafka.messages = [row("a"), b"\xffno row", row("poison"), row("b")]
     run_sink(server, lambda: kafka.commits and kafka.commits[-1] == (4, None))
-    letters = {line["offset"]: line for line in server.rows() if "contents" in line}
+    letters = {line["offset"]: line for line in server.rows() if "payload" in line}
     assert sorted(line["visitor"] for line in server.rows() if "visitor" in line) == ["a", "b"]
     assert set(letters) == {1, 2}
-    assert letters[1]["contents"] == "\\xffno row" and letters[1]["region"] == "euw"
-    assert "Cannot parse" in letters[2]["reason"] and "poison" in letters[2]["contents"]
+    assert letters[1]["payload"] == "\\xffno row" and letters[1]["topic"] == "euw/pat-events"
+    assert "Cannot parse" in letters[2]["reason"] and "poison" in letters[2]["payload"]
 
 
 def test_after_a_crash_the_intended_batch_is_sent_with_the_same_bytes(kafka, clickhouse):

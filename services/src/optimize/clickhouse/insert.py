@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import re
+import ssl
 import time
 from typing import Annotated, NamedTuple
 
@@ -106,7 +107,7 @@ class Inserter:
         }
         self._client = httpx.AsyncClient(
             auth=(config.user, config.password.read()),
-            verify=httpx.create_ssl_context(verify=config.ca or True),
+            verify=ssl.create_default_context(cafile=config.ca or None),
             timeout=httpx.Timeout(config.answer_seconds, connect=config.connect_seconds),
             limits=httpx.Limits(max_connections=config.concurrency * 2 + 2, keepalive_expiry=20),
             trust_env=False,

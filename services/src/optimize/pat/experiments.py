@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +66,7 @@ class Source:
         self._problem = "not fetched yet"
         self._confirmed = time.monotonic()
         self._client = httpx.AsyncClient(
-            verify=httpx.create_ssl_context(verify=config.ca or True), timeout=config.timeout, trust_env=False, follow_redirects=False
+            verify=ssl.create_default_context(cafile=config.ca or None), timeout=config.timeout, trust_env=False, follow_redirects=False
         )
         self._load()
 

@@ -248,12 +248,12 @@ class RegionConsumer:
         log.error("message refused", extra=fields(region=self.region.name, partition=item.partition, offset=item.offset, reason=reason))
         return msgspec.json.encode(
             {
-                "region": self.region.name,
-                "topic": item.topic,
+                "reason": reason,
+                # Every region's topic has the same name: a place is one in all regions' letters.
+                "topic": f"{self.region.name}/{item.topic}",
                 "partition": item.partition,
                 "offset": item.offset,
+                "payload": item.value.decode("utf-8", "backslashreplace"),
                 "received_at": item.timestamp_ms,
-                "reason": reason,
-                "contents": item.value.decode("utf-8", "backslashreplace"),
             }
         )

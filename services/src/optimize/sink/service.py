@@ -15,7 +15,7 @@ from optimize.sink.config import SinkConfig
 from optimize.sink.consume import RegionConsumer
 
 NAME = "sink"
-DEAD_COLUMNS = ("region", "topic", "partition", "offset", "received_at", "reason", "contents")
+DEAD_COLUMNS = ("reason", "topic", "partition", "offset", "payload", "received_at")
 
 
 class Sink:
