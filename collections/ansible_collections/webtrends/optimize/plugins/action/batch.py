@@ -1,6 +1,7 @@
 # Copyright: contributors to the Webtrends Optimize platform
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Many stock modules in one remote execution; docs/batch.md says how and why."""
+
 from __future__ import annotations
 
 import os
@@ -84,8 +85,14 @@ class ActionModule(ActionBase):
         task.no_log = bool(task.no_log or item.no_log)
         name = item.action if item.kind else "ansible.legacy.normal"
         plugin = self._shared_loader_obj.action_loader.get(
-            name, task=task, connection=self._connection, play_context=self._play_context, loader=self._loader, templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj)
+            name,
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
         try:
             return plugin.run(task_vars=dict(item.variables or task_vars))
         except AnsibleConnectionFailure:

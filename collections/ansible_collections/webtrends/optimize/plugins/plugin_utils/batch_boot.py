@@ -5,6 +5,7 @@
 Its source is sent with every batch and compiled there, so it is short. Standard input goes on after it: one line of
 JSON (the header), then `blob` bytes of file contents, then `library` bytes (a zip; only when the host asked for it).
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -20,7 +21,7 @@ MARK = "optimize-batch "
 def emit(message):
     data = (MARK + json.dumps(message) + "\n").encode()
     while data:
-        data = data[os.write(1, data):]
+        data = data[os.write(1, data) :]
 
 
 def refuse(path, found, expected):
@@ -52,12 +53,12 @@ def check_above(path):
         path = os.path.dirname(path)
 
 
-def held(root):
+def held(shelf):
     """Digests of the files of every library here: what need not be sent again."""
     digests = set()
-    for name in os.listdir(root):
+    for name in os.listdir(shelf):
         if len(name) == 64:
-            with open(os.path.join(root, name, "MANIFEST")) as manifest:
+            with open(os.path.join(shelf, name, "MANIFEST")) as manifest:
                 digests.update(line.split(" ", 1)[0] for line in manifest)
     return digests
 
@@ -69,18 +70,22 @@ def main(stream):
     sys.pycache_prefix = None  # what is compiled lies in the library, nowhere else
     parent = os.path.expandvars(os.path.expanduser(header["remote_tmp"]))
     root = os.path.join(parent, f"optimize-batch-{os.geteuid()}")
-    library = os.path.join(root, header["id"])
+    # A library is trusted in the boot in which it was written: what a power cut left of one is never looked at.
+    with open("/proc/sys/kernel/random/boot_id") as boot:
+        shelf = os.path.join(root, boot.read().strip())
+    library = os.path.join(shelf, header["id"])
     umask = os.umask(0o077)
     try:
         os.makedirs(parent, 0o700, exist_ok=True)
         check_above(os.path.realpath(parent))
         own_directory(root)
+        own_directory(shelf)
         if "installer" in header:
             scope = {"__name__": "optimize_batch_install"}
             exec(compile(header["installer"], "batch_install", "exec"), scope)
-            scope["install"](root, header["id"], stream.read(header["library"]))
+            scope["install"](shelf, header["id"], stream.read(header["library"]))
         elif not os.path.isdir(library):
-            emit({"need": header["id"], "have": sorted(held(root))})
+            emit({"need": header["id"], "have": sorted(held(shelf))})
             return
     except OSError as error:
         emit({"no_library": f"{error.filename or root}: {error.strerror}"})
@@ -89,6 +94,7 @@ def main(stream):
     # As Ansible's own wrapper does: nothing is imported from where the login happened to start.
     sys.path[:] = [library] + [path for path in sys.path if path not in ("", ".")]
     import optimize_batch_remote
+
     optimize_batch_remote.run(header, blob, library, emit)
 
 

@@ -5,6 +5,7 @@
 Core finds a module's imports by parsing all of them, in every run anew: 0.2 CPU seconds per module, which is more than a
 batch needs for ten hosts. An entry holds while every file that went into the library has the size and time that it had.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -35,8 +36,7 @@ class Entry:
     def __init__(self, modules: dict[str, str], collections: t.Any) -> None:
         self._modules = modules
         searched = [*map(str, module_utils_loader._get_paths(subdirs=False)), *map(str, AnsibleCollectionConfig.collection_paths)]
-        key = repr((__version__, sys.version, sorted(modules.items()), collections,
-                    [(path, _times(path)) for path in searched]))
+        key = repr((__version__, sys.version, sorted(modules.items()), collections, [(path, _times(path)) for path in searched]))
         digest = hashlib.sha256(key.encode()).hexdigest()
         self._path = Path(C.config.get_config_value("ANSIBLE_HOME")) / "optimize_batch" / f"{digest}.json"
 

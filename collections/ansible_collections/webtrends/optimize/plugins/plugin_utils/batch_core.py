@@ -5,6 +5,7 @@
 Where something does not look as known, `Unknown` is raised and the items are run one by one through public ways: slower,
 with the same results. So a core that changes costs speed, never a run.
 """
+
 from __future__ import annotations
 
 import ast
@@ -147,8 +148,14 @@ class Decoder(ActionBase):
     """Core's own handling of what a module printed: an action whose modules have run already."""
 
     def __init__(self, action: t.Any, built: t.Any) -> None:
-        super().__init__(task=action._task, connection=action._connection, play_context=action._play_context, loader=action._loader,
-                         templar=action._templar, shared_loader_obj=action._shared_loader_obj)
+        super().__init__(
+            task=action._task,
+            connection=action._connection,
+            play_context=action._play_context,
+            loader=action._loader,
+            templar=action._templar,
+            shared_loader_obj=action._shared_loader_obj,
+        )
         self._built = built
         self._profile = ""
         self._answer: dict = {}

@@ -1,6 +1,7 @@
 # Copyright: contributors to the Webtrends Optimize platform
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The items with a part on the controller: `copy` and `template` are read or rendered here, the rest of their work is on the host."""
+
 from __future__ import annotations
 
 import base64
@@ -47,7 +48,8 @@ def read(action: t.Any, item: Item, task_vars: dict) -> Put:
     put = _rendered(action, item, task_vars) if item.kind == "template" else _copied(action, item)
     if len(put.content) > LIMIT:
         raise AnsibleActionFail(
-            f"its file has {len(put.content)} bytes; a batch carries {LIMIT} at most: make it a task of its own, or an artifact.")
+            f"its file has {len(put.content)} bytes; a batch carries {LIMIT} at most: make it a task of its own, or an artifact."
+        )
     return put
 
 
@@ -106,8 +108,14 @@ def _rendered(action: t.Any, item: Item, task_vars: dict) -> Put:
     task.args = dict(item.args)
     task.action = item.action
     stock = action._shared_loader_obj.action_loader.get(
-        "ansible.builtin.template", task=task, connection=action._connection, play_context=action._play_context, loader=action._loader,
-        templar=action._templar, shared_loader_obj=action._shared_loader_obj)
+        "ansible.builtin.template",
+        task=task,
+        connection=action._connection,
+        play_context=action._play_context,
+        loader=action._loader,
+        templar=action._templar,
+        shared_loader_obj=action._shared_loader_obj,
+    )
     stock.TRANSFERS_FILES = False  # it would make a temporary directory on the host, that nothing needs
     captured = _Captured()
     stock._shared_loader_obj = captured

@@ -1,6 +1,7 @@
 # Copyright: contributors to the Webtrends Optimize platform
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The conversation with the host: what a batch asks of it, and what it answers."""
+
 from __future__ import annotations
 
 import json
@@ -37,8 +38,11 @@ class Execution:
 
     def run(self, report: Report) -> None:
         header = {
-            "id": self.library.identity, "remote_tmp": self.common["_ansible_remote_tmp"], "rlimit_nofile": self.host.rlimit_nofile,
-            "items": [self._order(item) for item in self.todo]}
+            "id": self.library.identity,
+            "remote_tmp": self.common["_ansible_remote_tmp"],
+            "rlimit_nofile": self.host.rlimit_nofile,
+            "items": [self._order(item) for item in self.todo],
+        }
         output = core.execute(self.action, self.host, header, bytes(self.blob))
         lines = _lines(output["stdout"])
         if lines and "need" in lines[0]:
@@ -80,10 +84,17 @@ class Execution:
         start = len(self.blob)
         self.blob += put.content
         order = {
-            "dest": put.args["dest"], "name": put.name, "literal": put.literal, "check": bool(self.action._task.check_mode),
-            "follow": boolean(put.args.get("follow", False), strict=False), "force": boolean(put.args.get("force", True), strict=False),
-            "sha1": put.sha1, "diff": max(C.MAX_FILE_SIZE_FOR_DIFF, 0) if self.action._task.diff and not item.no_log else None,
-            "start": start, "end": len(self.blob)}
+            "dest": put.args["dest"],
+            "name": put.name,
+            "literal": put.literal,
+            "check": bool(self.action._task.check_mode),
+            "follow": boolean(put.args.get("follow", False), strict=False),
+            "force": boolean(put.args.get("force", True), strict=False),
+            "sha1": put.sha1,
+            "diff": max(C.MAX_FILE_SIZE_FOR_DIFF, 0) if self.action._task.diff and not item.no_log else None,
+            "start": start,
+            "end": len(self.blob),
+        }
         copy, file = files.arguments(put)
         order["copy"], order["copy_params"] = self._call(item, files.COPY, copy)
         order["file"], order["file_params"] = self._call(item, files.FILE, file)
@@ -93,7 +104,8 @@ class Execution:
         if lines and "refused" in lines[0]:
             raise AnsibleActionFail(
                 f"the directory {lines[0]['refused']} can't hold the library of a batch: found {lines[0]['found']}, expected "
-                f"{lines[0]['expected']}; look who made it so, then mend or remove it.")
+                f"{lines[0]['expected']}; look who made it so, then mend or remove it."
+            )
         if lines and "no_library" in lines[0]:
             raise core.Unknown(f"the host can't keep its library ({lines[0]['no_library']})")
         answers = {line["item"]: line for line in lines if "item" in line}
@@ -126,8 +138,7 @@ def _lines(output: str) -> list[dict]:
     for line in output.splitlines():
         if line.startswith(MARK):
             try:
-                lines.append(json.loads(line[len(MARK):]))
+                lines.append(json.loads(line[len(MARK) :]))
             except ValueError:
                 break
     return lines
-

@@ -3,8 +3,10 @@
 """Lays a library down on a host: sent along with it, run by the first code of a batch.
 
 A library is a directory named by the SHA-256 of its MANIFEST, whose lines are `<sha256> <path>`. It is written beside
-its place, every file compared with its digest, and renamed into place: what has the name is whole.
+its place, every file compared with its digest, and renamed into place: what has the name is whole. That holds while the
+host is up; so it lies on a shelf that is named by the boot, and the shelves of earlier boots are cleared.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -20,19 +22,19 @@ KEEP = 12  # libraries: as many as a host has batches of different modules in on
 GRACE = 3600  # seconds in which a library or a half-written one may still be in use by another run
 
 
-def install(root, identity, data):
+def install(shelf, identity, data):
     """Write library `identity` from the zip `data`; files that it leaves out are linked from libraries already here."""
-    final = os.path.join(root, identity)
+    final = os.path.join(shelf, identity)
     if os.path.isdir(final):
         return
     archive = zipfile.ZipFile(io.BytesIO(data))
     manifest = archive.read("MANIFEST")
     if hashlib.sha256(manifest).hexdigest() != identity:
-        raise OSError(5, "the library arrived altered: its MANIFEST is not " + identity, root)
+        raise OSError(5, "the library arrived altered: its MANIFEST is not " + identity, shelf)
     lines = [line.split(" ", 1) for line in manifest.decode().splitlines()]
     sent = set(archive.namelist())
-    here = _files_by_digest(root)
-    staging = os.path.join(root, f".{identity}.{os.getpid()}")
+    here = _files_by_digest(shelf)
+    staging = os.path.join(shelf, f".{identity}.{os.getpid()}")
     os.mkdir(staging, 0o700)
     try:
         for digest, path in lines:
@@ -41,7 +43,7 @@ def install(root, identity, data):
             if path in sent:
                 content = archive.read(path)
                 if hashlib.sha256(content).hexdigest() != digest:
-                    raise OSError(5, f"the library arrived altered: {path} is not {digest}", root)
+                    raise OSError(5, f"the library arrived altered: {path} is not {digest}", shelf)
                 with open(target, "wb") as stream:
                     stream.write(content)
                 _compile(target)
@@ -49,24 +51,22 @@ def install(root, identity, data):
                 _link(here[digest], target)
         with open(os.path.join(staging, "MANIFEST"), "wb") as stream:
             stream.write(manifest)
-        # A name may only stand for content that has reached the disk; else a power cut leaves a library of empty files.
-        os.sync()
         os.rename(staging, final)
     except OSError:
         shutil.rmtree(staging, ignore_errors=True)
         if not os.path.isdir(final):  # it is there when another run was faster with the same one
             raise
-    _prune(root, identity)
+    _prune(shelf, identity)
 
 
-def _files_by_digest(root):
+def _files_by_digest(shelf):
     files = {}
-    for name in os.listdir(root):
+    for name in os.listdir(shelf):
         if len(name) == 64:
-            with open(os.path.join(root, name, "MANIFEST")) as manifest:
+            with open(os.path.join(shelf, name, "MANIFEST")) as manifest:
                 for line in manifest.read().splitlines():
                     digest, path = line.split(" ", 1)
-                    files[digest] = os.path.join(root, name, *path.split("/"))
+                    files[digest] = os.path.join(shelf, name, *path.split("/"))
     return files
 
 
@@ -90,17 +90,23 @@ def _link(source, target):
         _compile(target)
 
 
-def _prune(root, identity):
-    """Keep the libraries used last; a batch touches the one it uses."""
+def _prune(shelf, identity):
+    """Keep the libraries used last (a batch touches the one it uses), and of this boot only."""
     libraries = []
-    for name in os.listdir(root):
-        path = os.path.join(root, name)
+    for path in _entries(shelf):
         used = os.stat(path).st_mtime
         if time.time() - used > GRACE:
-            if name.startswith("."):
+            if os.path.basename(path).startswith("."):
                 shutil.rmtree(path, ignore_errors=True)
-            elif name != identity:
+            elif os.path.basename(path) != identity:
                 libraries.append((used, path))
-    excess = len(os.listdir(root)) - KEEP
-    for _used, path in sorted(libraries)[:max(excess, 0)]:
+    excess = len(os.listdir(shelf)) - KEEP
+    for _used, path in sorted(libraries)[: max(excess, 0)]:
         shutil.rmtree(path, ignore_errors=True)
+    for path in _entries(os.path.dirname(shelf)):
+        if path != shelf:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _entries(directory):
+    return [os.path.join(directory, name) for name in os.listdir(directory)]

@@ -1,6 +1,7 @@
 # Copyright: contributors to the Webtrends Optimize platform
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From the list of ordinary tasks to items that are ready to run: conditions, loops and templates are settled here."""
+
 from __future__ import annotations
 
 import contextlib
@@ -8,6 +9,7 @@ import dataclasses
 import typing as t
 
 from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.datatag import native_type_name
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.splitter import parse_kv
 
@@ -17,11 +19,20 @@ KEYWORDS = frozenset({"name", "when", "when_changed", "changed_when", "no_log", 
 FREE_FORM = frozenset({"ansible.builtin.command", "ansible.builtin.shell", "ansible.legacy.command", "ansible.legacy.shell"})
 
 # Actions with a part on the controller that a batch does as they do, and the module that they run.
-HERE = {"command": "ansible.legacy.command", "shell": "ansible.legacy.command", "copy": "ansible.legacy.copy",
-        "template": "ansible.legacy.copy", "assemble": "ansible.legacy.assemble", "unarchive": "ansible.legacy.unarchive",
-        "uri": "ansible.legacy.uri"}
-INSTEAD = {"service": "use ansible.builtin.systemd_service", "package": "use ansible.builtin.apt",
-           "batch": "a batch holds no batch: join the lists with +"}
+HERE = {
+    "command": "ansible.legacy.command",
+    "shell": "ansible.legacy.command",
+    "copy": "ansible.legacy.copy",
+    "template": "ansible.legacy.copy",
+    "assemble": "ansible.legacy.assemble",
+    "unarchive": "ansible.legacy.unarchive",
+    "uri": "ansible.legacy.uri",
+}
+INSTEAD = {
+    "service": "use ansible.builtin.systemd_service",
+    "package": "use ansible.builtin.apt",
+    "batch": "a batch holds no batch: join the lists with +",
+}
 
 
 @contextlib.contextmanager
@@ -82,7 +93,7 @@ class Reader:
 
     def read(self, tasks: t.Any) -> list[Item]:
         if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-            raise AnsibleActionFail(f"`tasks` of a batch is a list of tasks; found {type(tasks).__name__}.", obj=tasks)
+            raise AnsibleActionFail(f"`tasks` of a batch is a list of tasks; found {native_type_name(tasks)}.", obj=tasks)
         for position, task in enumerate(tasks, 1):
             self._task(position, task)
         return self.items
@@ -96,7 +107,8 @@ class Reader:
             if len(names) != 1:
                 raise AnsibleActionFail(
                     f"it names {len(names)} modules ({', '.join(map(str, names)) or 'none'}); expected one besides the keywords "
-                    f"{', '.join(sorted(KEYWORDS))}")
+                    f"{', '.join(sorted(KEYWORDS))}"
+                )
             resolved, path = self.resolve(names[0])
             for variables in self._loop(task):
                 self._one(task, where, names[0], resolved, path, variables)
@@ -110,12 +122,12 @@ class Reader:
         core = resolved.startswith(("ansible.builtin.", "ansible.legacy."))
         own_action = found.action_plugin if found.resolved else None
         if not (core and leaf in HERE) and (
-                own_action or loaders.action_loader.has_plugin(name, collection_list=collections)
-                or loaders.action_loader.has_plugin(resolved)):
+            own_action or loaders.action_loader.has_plugin(name, collection_list=collections) or loaders.action_loader.has_plugin(resolved)
+        ):
             hint = INSTEAD.get(leaf, "make it a task of its own")
             raise AnsibleActionFail(f"{name} has a part that runs on the controller, which a batch can't do: {hint}.")
         if not found.resolved or not found.plugin_resolved_path:
-            raise AnsibleActionFail(f"no module {name} was found (as written: {name}).")
+            raise AnsibleActionFail(f"no module {name} was found.")
         return resolved, found.plugin_resolved_path
 
     def _loop(self, task: dict) -> t.Iterator[dict]:
@@ -128,7 +140,7 @@ class Reader:
             raise AnsibleActionFail(f"loop_control has {', '.join(sorted(unknown))}; a batch knows loop_var and label.")
         values = self._template(task["loop"], base)
         if not isinstance(values, list):
-            raise AnsibleActionFail(f"its loop is {type(values).__name__}; expected a list.")
+            raise AnsibleActionFail(f"its loop is {native_type_name(values)}; expected a list.")
         for value in values:
             variables = dict(base)
             variables[control.get("loop_var", "item")] = value
@@ -167,7 +179,7 @@ class Reader:
             raw = parse_kv(raw, check_raw=True)
         args = self._template({} if raw is None else raw, item.variables)
         if not isinstance(args, dict):
-            raise AnsibleActionFail(f"the arguments of {item.action} are {type(args).__name__}; expected a dictionary.")
+            raise AnsibleActionFail(f"the arguments of {item.action} are {native_type_name(args)}; expected a dictionary.")
         if item.kind in ("command", "shell") and "cmd" in args and "_raw_params" not in args:
             args = dict(args, _raw_params=args["cmd"])
             del args["cmd"]

@@ -6,6 +6,7 @@ Modules are run by the loader that ansible-core ships for its own wrapper, each 
 has the shared parts imported already. It stops at the first item that failed. One line is written per item, when it ends,
 so that what ran is known even when this process is killed.
 """
+
 from __future__ import annotations
 
 import atexit
@@ -53,10 +54,11 @@ def _preload(library):
     """Import what every module needs, once for all children; returns the loader."""
     import ansible.module_utils.basic  # noqa: F401
     from ansible.module_utils._internal._ansiballz import _loader
+
     profiles = "ansible.module_utils._internal._json._profiles"
     for name in os.listdir(os.path.join(library, *profiles.split("."))):
         if name.startswith("_module_") and name.endswith(".py"):
-            importlib.import_module(profiles + "." + name[:-len(".py")])
+            importlib.import_module(profiles + "." + name[: -len(".py")])
     return _loader
 
 
@@ -132,7 +134,7 @@ class _Batch:
         # The destination's suffix stays: a `validate` command may look at it.
         descriptor, path = tempfile.mkstemp(prefix="source", suffix=os.path.splitext(target)[1], dir=self.scratch)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(self.blob[put["start"]:put["end"]])
+            stream.write(self.blob[put["start"] : put["end"]])
         return path
 
     def _module(self, module, params):
@@ -155,8 +157,9 @@ class _Batch:
             os.dup2(out, 1)
             os.dup2(err, 2)
             # Run as `__main__`, ended by SystemExit: as under Ansible's own wrapper.
-            self.loader.run_module(json_params=params, profile=module["profile"], module_fqn=module["fqn"],
-                                   modlib_path=self.library, extensions={})
+            self.loader.run_module(
+                json_params=params, profile=module["profile"], module_fqn=module["fqn"], modlib_path=self.library, extensions={}
+            )
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1 if end.code else 0
         except BaseException:
@@ -179,15 +182,16 @@ class _Batch:
 def _limit_open_files(wanted):
     if wanted:
         import resource
+
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if min(hard, wanted) != soft:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted), hard))
 
 
-def _controller_is_gone():
+def _controller_is_gone(output=1):
     """Nobody reads any more: the connection broke. What has begun has ended; the next item must not begin."""
     poll = select.poll()
-    poll.register(1, 0)
+    poll.register(output, 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _descriptor, event in poll.poll(0))
 
 

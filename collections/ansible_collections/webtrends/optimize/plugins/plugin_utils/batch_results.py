@@ -1,6 +1,7 @@
 # Copyright: contributors to the Webtrends Optimize platform
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """From the items' results to the result of the batch: what an operator sees."""
+
 from __future__ import annotations
 
 import typing as t
@@ -77,8 +78,12 @@ class Report:
         shown = {} if item.no_log else {key: value for key, value in result.items() if key not in _NOT_OF_FAILURE}
         message = "hidden due to its no_log" if item.no_log else result.get("msg") or "it gave no message"
         self.failure = shown | {
-            "failed": True, "failed_name": item.name, "failed_module": item.action, "failed_at": core.origin(item.task),
-            "msg": f"{item.name} ({item.action}) on {self.host}: {message}"}
+            "failed": True,
+            "failed_name": item.name,
+            "failed_module": item.action,
+            "failed_at": core.origin(item.task),
+            "msg": f"{item.name} ({item.action}) on {self.host}: {message}",
+        }
 
     def _keep(self, item: Item, result: dict) -> None:
         if item.no_log:
@@ -95,8 +100,11 @@ class Report:
         if self.failure:
             # What failed is to be seen at once: of the others, only what they came to.
             last = max(number for number in self.results if self.results[number].get("failed"))
-            results = [entry if entry.get("failed") else {key: entry[key] for key in ("name", "module", *_SUMMARY) if key in entry}
-                       for number, entry in sorted(self.results.items()) if number <= last]
+            results = [
+                entry if entry.get("failed") else {key: entry[key] for key in ("name", "module", *_SUMMARY) if key in entry}
+                for number, entry in sorted(self.results.items())
+                if number <= last
+            ]
             result |= self.failure
         else:
             result["msg"] = f"{len(names)} of {len(self.items)} items changed" + (f": {'; '.join(names)}" if names else "")
