@@ -179,7 +179,8 @@ def test_an_event_is_read_from_any_node_as_it_was_written_to_any(clients, nodes)
     for node in nodes:
         until(lambda node=node: clients.count(node, f"site = '{RUN}-any'") == len(events), 10, f"all events on {node}")
         columns = ", ".join(full)
-        row = json.loads(clients.query(node, f"SELECT {columns} FROM optimize.events WHERE event_id = '{full['event_id']}' FORMAT JSONEachRow"))
+        mine = f"event_id = '{full['event_id']}'"
+        row = json.loads(clients.query(node, f"SELECT {columns} FROM optimize.events WHERE {mine} FORMAT JSONEachRow"))
         # Decimals and 64-bit integers are quoted by one engine and not by the other.
         assert {**row, "value": float(row["value"]), "ts": int(row["ts"]), "received_at": int(row["received_at"])} == full
 
@@ -218,13 +219,13 @@ def test_of_a_resent_event_the_first_row_stays_also_across_months_and_under_a_fi
 
 def test_a_bad_event_stores_nothing_of_its_insert(clients):
     before = clients.count(NODES[0], f"site = '{RUN}-bad'")
-    with pytest.raises(Refused, match="Cannot parse|Unknown field"):
+    with pytest.raises(Refused, match=r"Cannot parse|Unknown field"):
         clients.insert(NODES[0], lines([event(site=f"{RUN}-bad"), {"event_id": "no uuid", "site": f"{RUN}-bad"}]))
     assert clients.count(NODES[0], f"site = '{RUN}-bad'") == before
 
 
 def test_dead_letters_are_one_row_for_each_place_in_kafka(clients):
-    letter = {"reason": "no JSON", "topic": "pat-events", "partition": 3, "offset": time.time_ns(), "payload": "{", "received_at": 1790000000000}
+    letter = {"reason": "no JSON", "topic": "pat-events", "partition": 3, "offset": time.time_ns(), "payload": "{", "received_at": 0}
     for node, reason in ((NODES[0], "no JSON"), (NODES[2], "consumed again")):
         clients.insert(node, lines([{**letter, "reason": reason}]), "events_dead_letter")
     count = f"SELECT count() FROM optimize.events_dead_letter FINAL WHERE offset = {letter['offset']}"
@@ -233,16 +234,16 @@ def test_dead_letters_are_one_row_for_each_place_in_kafka(clients):
 
 @pytest.mark.parametrize("node", [NODES[0], LIBRARY])
 def test_who_may_not_is_refused(clients, node):
-    with pytest.raises(Refused, match="(?i)password"):
+    with pytest.raises(Refused, match=r"(?i)password"):
         clients.query(node, "SELECT 1", password="wrong")
     with pytest.raises(Refused, match="default"):
         clients.query(node, "SELECT 1", user="default", password="x")
-    with pytest.raises(Refused, match="Code: 19[25]|Code: 516"):
+    with pytest.raises(Refused, match=r"Code: 19[25]|Code: 516"):
         # Root's user comes from the host itself only.
         clients.query(NODES[1] if node != LIBRARY else node, "SELECT 1", user="operator")
     with pytest.raises(Refused, match="readonly"):
         clients.query(node, "INSERT INTO optimize.events_write FORMAT JSONEachRow", lines([event()]), user="reader")
-    with pytest.raises(Refused, match="Code: (392|497)"):
+    with pytest.raises(Refused, match=r"Code: (392|497)"):
         clients.query(node, "DROP TABLE optimize.events_local", user="writer")
 
 
@@ -299,14 +300,14 @@ def test_retention_drops_old_months_on_every_replica_and_nothing_else(clients, h
     moments = [int(datetime.datetime(month // 12, month % 12 + 1, 1, tzinfo=datetime.UTC).timestamp() * 1000) for month in months]
     clients.insert(NODES[0], lines([event(site=f"{RUN}-old", received_at=moment) for moment in moments for _ in range(50)]))
     until(lambda: clients.count(NODES[1], f"site = '{RUN}-old'") == 150, 10, "events of three months")
-    dry = hosts[NODES[0]].check_output("/usr/local/libexec/optimize/clickhouse-retention --config /etc/optimize/clickhouse-retention.json --dry-run")
-    assert "would drop partition" in dry
+    program = "/usr/local/libexec/optimize/clickhouse-retention --config /etc/optimize/clickhouse-retention.json"
+    assert "would drop partition" in hosts[NODES[0]].check_output(f"{program} --dry-run")
     assert clients.count(NODES[0], f"site = '{RUN}-old'") == 150
     for node in NODES[::2]:
         hosts[node].check_output("systemctl start clickhouse-retention")
     until(lambda: clients.count(NODES[3], f"site = '{RUN}-old'") == 100, 10, "the oldest month to be gone")
     for node in NODES:
-        until(lambda node=node: clients.count(node, f"site = '{RUN}-old' AND received_at >= {moments[1]}") == 100, 10, f"the kept months on {node}")
+        assert clients.count(node, f"site = '{RUN}-old' AND received_at >= {moments[1]}") == 100
 
 
 def test_a_drained_node_says_so_until_it_is_undrained(clients, verb):
@@ -373,13 +374,8 @@ def test_without_zookeeper_readers_stay_and_writers_go(clients, hosts, verb):
     zookeeper = hosts["core-zookeeper-1"]
     zookeeper.check_output("systemctl stop zookeeper")
     try:
-        def without(path, port):
-            with pytest.raises(Refused) as refusal:
-                clients.get(NODES[0], path, port)
-            return refusal.value.status
-
         until(lambda: _refused(clients, NODES[0], "/replicas_status", 8123) == 500, 30, "/replicas_status to fail")
-        assert without("/replicas_status", 8125) == 503
+        assert _refused(clients, NODES[0], "/replicas_status", 8125) == 503
         assert clients.get(NODES[0], "/ping", 8125).startswith("Ok.")
         assert clients.count(NODES[0], f"site = '{RUN}-kill'") > 0
         # A server that is started now ends or hangs, and is tried again until it can.

@@ -30,7 +30,10 @@ def test_statements_are_split_outside_quotes_and_comments():
     assert split(text) == ["CREATE a ';--'", 'SELECT `;`, "a\\";"']
 
 
-@given(st.lists(st.text(alphabet=st.characters(blacklist_characters="\\\x00", blacklist_categories=["Cs", "Zl", "Zp", "Cc"])), min_size=1, max_size=5))
+PLAIN = st.characters(blacklist_characters="\\", blacklist_categories=["Cs", "Zl", "Zp", "Cc"])
+
+
+@given(st.lists(st.text(PLAIN), min_size=1, max_size=5))
 def test_any_quoted_text_stays_in_one_statement(values):
     statements = [f"SELECT '{value.replace(chr(39), chr(92) + chr(39))}'" for value in values]
     assert len(split(";\n".join(statements))) == len(values)

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 FILE_NAME = re.compile(r"(\d{4})-([a-z0-9-]+)\.sql(?:\.j2)?$")
 SCOPE = re.compile(r"^--\s*scope:\s*(\S+)\s*$", re.MULTILINE)
@@ -125,7 +126,7 @@ def plan(migrations: Iterable[Migration], applied: Iterable[Applied], place: Pla
             applied one.
     """
     ordered = sorted(migrations, key=lambda one: one.version)
-    for before, after in zip(ordered, ordered[1:]):
+    for before, after in pairwise(ordered):
         if before.version == after.version:
             raise MigrationError(f"{before.label} and {after.label} have one number; give the newer one the next free number")
     known = {one.version: one for one in ordered}
@@ -140,8 +141,8 @@ def plan(migrations: Iterable[Migration], applied: Iterable[Applied], place: Pla
             )
         if migration.checksum != record.checksum:
             raise MigrationError(
-                f"{migration.label} was applied ({record.place}) with checksum {record.checksum[:12]}, its file has {migration.checksum[:12]} now."
-                " An applied migration never changes: put its file back and write a new one"
+                f"{migration.label} was applied ({record.place}) with checksum {record.checksum[:12]}, its file has"
+                f" {migration.checksum[:12]} now. An applied migration never changes: put its file back and write a new one"
             )
     done = {(record.version, record.place) for record in recorded}
     pending = [one for one in ordered if (one.version, place.key(one.scope)) not in done]

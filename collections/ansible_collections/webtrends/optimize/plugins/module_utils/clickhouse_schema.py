@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse import Client, ClickHouseError, quote
+from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse import ClickHouseError, Client, quote
 from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse_migrations import Applied, Migration, MigrationError, Place
 
 # A database or table that isn't there, and a replica that ZooKeeper still knows (ErrorCodes.cpp: UNKNOWN_TABLE, UNKNOWN_DATABASE,
@@ -54,7 +54,8 @@ class Schema:
                 self.client.execute(statement)
             except ClickHouseError as error:
                 self._explain(error, place)
-                raise ClickHouseError(f"{migration.label}, statement {number} of {len(migration.statements)}: {error}", error.code) from error
+                where = f"{migration.label}, statement {number} of {len(migration.statements)}"
+                raise ClickHouseError(f"{where}: {error}", error.code) from error
         row = [str(migration.version), migration.name, place.key(migration.scope), migration.checksum, str(int(time.time())), by]
         self.client.execute(f"INSERT INTO {self.table} FORMAT TabSeparated", "\t".join(map(_escaped, row)) + "\n")
 

@@ -8,7 +8,8 @@ module: clickhouse_health
 short_description: Whether a ClickHouse cluster can lose a member now
 description:
   - Asks every member over HTTP. Clean is an answer in which each other member serves, none of its replicated tables is read-only, has an
-    expired session, lags or has a long queue, all their replicas are active, and the member's shard has another replica with all its tables.
+    expired session, lags or has a long queue, all their replicas are active, and the member's shard has another replica with all its
+    tables.
   - What cannot be answered blocks. A member that is itself down may be lost; so one that needs mending can be mended.
   - Run it on another member than the one in question.
 options:

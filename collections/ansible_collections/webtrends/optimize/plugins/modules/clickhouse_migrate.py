@@ -7,10 +7,10 @@ DOCUMENTATION = r"""
 module: clickhouse_migrate
 short_description: The schema of a ClickHouse replica is at a set of migrations
 description:
-  - Applies the migrations that this replica (or its shard, or the cluster) does not have yet, in the order of their numbers, over HTTP, and
-    records each in C(<database>.schema_migrations) with its checksum, when, by whom and where. That table is replicated to all members.
-  - A migration is a text with a line C(-- scope: replica), C(shard) or C(cluster), which says how often it runs. Its statements are separated
-    by semicolons and must bear being repeated, since a run may end between two of them.
+  - Applies the migrations that this replica (or its shard, or the cluster) does not have yet, in the order of their numbers, over HTTP,
+    and records each in C(<database>.schema_migrations) with its checksum, when, by whom and where. That table is replicated to all members.
+  - "A migration is a text with a line C(-- scope: replica), C(shard) or C(cluster), which says how often it runs. Its statements are
+    separated by semicolons and must bear being repeated, since a run may end between two of them."
   - An applied migration that was changed is refused, as is one that was removed or came in below an applied one.
   - Run it on one member at a time (C(throttle)), so that what runs once is not begun twice.
 options:
@@ -67,7 +67,9 @@ options:
     type: int
     default: 120
 attributes:
-  check_mode: {support: full, description: "Says what is pending. A server that can't be reached is taken for one that is still to be installed."}
+  check_mode:
+    support: full
+    description: Says what is pending. A server that can't be reached is taken for one that is still to be installed.
   diff_mode: {support: full, description: Shows the statements that are applied.}
 author: [Webtrends Optimize platform maintainers]
 """
