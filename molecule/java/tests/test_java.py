@@ -15,4 +15,4 @@ def test_it_verifies_tls_with_the_distribution_s_authorities(host):
 
 
 def test_no_desktop_came_with_it(host):
-    assert host.run("dpkg-query --show --showformat '${Package}\n' 'libgtk*' 'x11-common' | grep .").stdout == ""
+    assert not any(host.package(name).is_installed for name in ("libgtk-3-0t64", "libgtk2.0-0t64", "x11-common", "xorg"))
