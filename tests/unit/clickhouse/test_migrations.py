@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse import ClickHouseError
 from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse_migrations import (
     Applied,
     MigrationError,
@@ -11,6 +12,7 @@ from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse_migr
     plan,
     split,
 )
+from ansible_collections.webtrends.optimize.plugins.module_utils.clickhouse_schema import Schema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +94,51 @@ def test_two_of_one_number_are_refused():
 def test_a_change_that_runs_once_may_not_come_in_below_an_applied_one():
     with pytest.raises(MigrationError, match="next free number"):
         plan([migration(1, scope="cluster"), migration(2)], [applied(migration(2), ONE)], ONE)
+
+
+class Server:
+    """A ClickHouse with a record of migrations that may be missing on this replica."""
+
+    def __init__(self, records, missing):
+        self.records, self.missing, self.done = records, missing, []
+
+    def execute(self, sql, data=None, **settings):
+        if self.missing and sql.startswith("SYSTEM SYNC"):
+            raise ClickHouseError("no such table", 60)
+        self.done.append(sql.split(" (")[0])
+        self.missing = self.missing and not sql.startswith("CREATE TABLE IF NOT EXISTS optimize.schema_migrations")
+        return ""
+
+    def rows(self, sql, **settings):
+        return [vars(record) for record in self.records]
+
+
+def test_a_replica_with_an_empty_disk_applies_again_what_runs_on_every_replica():
+    every, once = migration(1), migration(2, scope="cluster")
+    server = Server([applied(every, ONE), applied(once, ONE)], missing=True)
+    schema = Schema(server, "optimize", "ReplicatedMergeTree()", True)
+    assert schema.records(ONE, create=False) == []
+    assert server.done == []
+    assert plan([every, once], schema.records(ONE, create=True), ONE) == [every]
+
+
+def test_what_was_applied_is_recorded_afterwards_and_not_when_it_failed():
+    server = Server([], missing=False)
+    schema = Schema(server, "optimize", "MergeTree()", False)
+    schema.apply(migration(1, sql="SELECT 1; SELECT 2"), ONE, "ada")
+    assert server.done == ["SELECT 1", "SELECT 2", "INSERT INTO optimize.schema_migrations FORMAT TabSeparated"]
+    server.missing = True
+    with pytest.raises(ClickHouseError, match="0002-thing, statement 1 of 2"):
+        schema.apply(migration(2, sql="SYSTEM SYNC x; SELECT 2"), ONE, "ada")
+    assert len(server.done) == 3
+
+
+def test_a_replica_that_zookeeper_still_knows_is_explained():
+    class Known(Server):
+        def execute(self, sql, data=None, **settings):
+            if sql.startswith("CREATE TABLE"):
+                raise ClickHouseError("Replica already exists", 253)
+            return super().execute(sql, data, **settings)
+
+    with pytest.raises(MigrationError, match="A node with an empty disk"):
+        Schema(Known([], missing=True), "optimize", "ReplicatedMergeTree()", True).records(ONE, create=True)

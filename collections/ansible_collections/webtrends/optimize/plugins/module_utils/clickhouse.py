@@ -100,11 +100,6 @@ def error_of(answer: str, prefix: str) -> ClickHouseError:
     return ClickHouseError(f"{prefix}: {text[:LONGEST_MESSAGE]}", int(found.group(1)) if found else None)
 
 
-def quote(value: str) -> str:
-    """A string as a literal of ClickHouse's SQL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 # Options that each module has which talks to a server.
 CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "port": {"type": "int", "default": 8123},

@@ -117,18 +117,19 @@ def main() -> None:
     client = clickhouse.Client(given["host"], given["port"], given["user"], given["password"], given["timeout"])
     schema = Schema(client, given["database"], given["engine"], given["replicated"])
     place = clickhouse_migrations.Place(given["replica"], given["shard"])
+    applying = given["apply"] and not module.check_mode
     applied: list[str] = []
     try:
         migrations = [clickhouse_migrations.parse(name, text) for name, text in given["migrations"].items()]
         try:
-            records = schema.records()
+            records = schema.records(place, create=applying)
         except clickhouse.Unreachable as error:
             if not module.check_mode:
                 raise
             module.warn(f"{error}; taken for a server that is still to be installed")
             records = []
         pending = clickhouse_migrations.plan(migrations, records, place)
-        if given["apply"] and not module.check_mode:
+        if applying:
             for migration in pending:
                 schema.apply(migration, place, given["applied_by"])
                 applied.append(migration.label)
