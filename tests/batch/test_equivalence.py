@@ -18,6 +18,9 @@ ITEMS = yaml.safe_load((lab.HERE / "items.yml").read_text())
 FAILURES = yaml.safe_load((lab.HERE / "failures.yml").read_text())
 # On blank hosts in check mode; on blank hosts; on hosts on which some things were changed and most were not.
 PHASES = {"check": ["--check", "--diff"], "blank": ["--diff"], "drifted": ["--diff"]}
+# One by one is core's own actions, in turn: a run on blank hosts, and the failures below, tell that they are called rightly.
+METHODS = {"check": ["one_execution"], "blank": ["one_execution", "one_by_one"], "drifted": ["one_execution"]}
+CASES = [(phase, method) for phase, methods in METHODS.items() for method in methods]
 WAYS = {"plain": None, "one_execution": "one_execution", "one_by_one": "one_by_one"}
 DRIFT = "cd /srv/lab; chmod 0777 made content.txt settings.conf; echo drift >> content.txt; echo drift >> settings.conf; rm -r bare link"
 VARIABLES = {"item_name": "lab", "numbers": [1, 2, 3], "ansible_managed": "Managed by the lab"}
@@ -43,6 +46,7 @@ VOLATILE = {
     "access_time",
     "modification_time",
     "elapsed",
+    "status",
 }
 
 
@@ -58,11 +62,11 @@ def play(host: str, tasks: list[dict]) -> dict:
     return {"hosts": host, "gather_facts": False, "become": True, "vars": VARIABLES, "environment": {"LAB": "in the lab"}, "tasks": tasks}
 
 
-def plays(controller: lab.Controller) -> list[dict]:
+def plays(controller: lab.Controller, phase: str) -> list[dict]:
     plain = [dict(item, register=f"r{number}") for number, item in enumerate(ITEMS)]
     gathered = "[" + ", ".join(f"r{number}" for number in range(len(ITEMS))) + "]"
     made = [play(controller.names[0], [*plain, store(gathered, "plain.json")])]
-    for host, method in zip(controller.names[1:], ("one_execution", "one_by_one"), strict=True):
+    for host, method in zip(controller.names[1:], METHODS[phase], strict=False):
         batch = {"name": "All of them", "webtrends.optimize.batch": {"tasks": ITEMS, "method": method}, "register": "batch"}
         made.append(play(host, [batch, store("batch", f"{method}.json")]))
     return made
@@ -71,7 +75,8 @@ def plays(controller: lab.Controller) -> list[dict]:
 def normal(value: Any, host: str) -> Any:
     """A result without what differs between any two runs."""
     if isinstance(value, dict):
-        return {key: normal(inner, host) for key, inner in value.items() if key not in VOLATILE}
+        kept = {key: normal(inner, host) for key, inner in value.items() if key not in VOLATILE}
+        return {key: inner for key, inner in kept.items() if (key, inner) != ("src", "<temporary>")}
     if isinstance(value, list):
         return [normal(inner, host) for inner in value]
     if isinstance(value, str):
@@ -99,17 +104,16 @@ def outcome(controller: lab.Controller) -> dict:
         if phase == "drifted":
             for host in controller.names:
                 lab.ssh(host, DRIFT)
-        done = controller.playbook(plays(controller), *arguments)
+        done = controller.playbook(plays(controller, phase), *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         plain = controller.result("plain.json")
-        found[phase] = {"plain": {"results": plain}, **{way: controller.result(f"{way}.json") for way in ("one_execution", "one_by_one")}}
+        found[phase] = {"plain": {"results": plain}, **{way: controller.result(f"{way}.json") for way in METHODS[phase]}}
         found[phase]["output"] = done.stdout + done.stderr
     return found
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize(("phase", "method"), CASES)
 @pytest.mark.parametrize("number", range(len(ITEMS)), ids=[item["name"].replace(" ", "-") for item in ITEMS])
-@pytest.mark.parametrize("method", ["one_execution", "one_by_one"])
 def test_an_item_comes_to_the_same(controller: lab.Controller, outcome: dict, phase: str, number: int, method: str) -> None:
     host = controller.names[1 if method == "one_execution" else 2]
     name = ITEMS[number]["name"]
@@ -125,8 +129,7 @@ def test_an_item_comes_to_the_same(controller: lab.Controller, outcome: dict, ph
     assert batched == plain
 
 
-@pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("method", ["one_execution", "one_by_one"])
+@pytest.mark.parametrize(("phase", "method"), CASES)
 def test_a_batch_sums_up(outcome: dict, phase: str, method: str) -> None:
     plain, batch = outcome[phase]["plain"]["results"], outcome[phase][method]
     names = [item["name"] for item, result in zip(ITEMS, plain, strict=True) if result["changed"]]

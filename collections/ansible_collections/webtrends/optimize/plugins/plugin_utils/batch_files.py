@@ -142,6 +142,8 @@ def as_copy(result: dict, put: Put, answer: dict) -> dict:
         result = {"diff": [_diff(put, answer["before"])], **result}
     if not result.get("failed") and result.get("path") and "dest" not in result:
         result["dest"] = result["path"]
+    if answer.get("kept") and not put.literal:
+        result["src"] = put.source
     if answer.get("ran") and not result.get("checksum"):
         result["checksum"] = put.sha1
     return result

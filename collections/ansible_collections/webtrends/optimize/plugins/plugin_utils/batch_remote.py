@@ -113,6 +113,7 @@ class _Batch:
             target = os.path.join(target, put["name"])
             state = _state(target, put["follow"])
         if state != "absent" and not put["force"]:
+            answer["kept"] = True
             return {"changed": False, "dest": dest}
         if state == "absent" or _sha1(target, state) != put["sha1"]:
             if put["diff"] is not None:

@@ -38,7 +38,5 @@ if __name__ == "__main__":
         daemon = subprocess.Popen(["sleep", argument], start_new_session=True)
         module.exit_json(changed=False, pid=daemon.pid)
     if how == "environment":
-        module.exit_json(
-            changed=False, value=os.environ.get(argument), umask=oct(os.umask(0)), cwd=str(Path.cwd()), home=str(Path.home())
-        )
+        module.exit_json(changed=False, value=os.environ.get(argument), umask=oct(os.umask(0)), cwd=str(Path.cwd()), home=str(Path.home()))
     module.exit_json(changed=False)
