@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import tarfile
 import time
@@ -20,27 +21,36 @@ def fill(catalog: Catalog, artifacts: list[Artifact], locks: Path = LOCKS) -> No
     Raises:
         CatalogError: what a registry serves, or what lies in the store, is not what the catalogue says.
     """
-    for artifact in artifacts:
-        if artifact.kind == "built":
-            catalog.verify(artifact)
-            continue
-        if catalog.file(artifact).is_file():
-            catalog.verify(artifact)
-            print(f"store: {artifact.label} is there", flush=True)
-            continue
-        started = time.monotonic()
-        if not artifact.sha256:
-            raise CatalogError(
-                f"{artifact.label}: {catalog.path.name} has no sha256 for it, so nothing can be verified. "
-                f"For a new version: python -m tools.store lock {artifact.name}=={artifact.version}"
-            )
-        work, parts = _fetch(catalog, artifact)
-        expected = read_lock(locks / f"{artifact.name}-{artifact.version}.sha256")
-        compare(artifact, expected, digest(parts))
-        size = _assemble(catalog, artifact, parts)
+    catalog.store.mkdir(parents=True, exist_ok=True)
+    # Two runs at once would work in the same directory; the second one finds everything there.
+    with (catalog.store / ".lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        for artifact in artifacts:
+            _bring(catalog, artifact, locks)
+
+
+def _bring(catalog: Catalog, artifact: Artifact, locks: Path) -> None:
+    """One artifact, unless the store has it."""
+    if artifact.kind == "built":
         catalog.verify(artifact)
-        shutil.rmtree(work)
-        print(f"store: {artifact.label}, {size / 1e6:.0f} MB in {time.monotonic() - started:.1f} s", flush=True)
+        return
+    if catalog.file(artifact).is_file():
+        catalog.verify(artifact)
+        print(f"store: {artifact.label} is there", flush=True)
+        return
+    started = time.monotonic()
+    if not artifact.sha256:
+        raise CatalogError(
+            f"{artifact.label}: {catalog.path.name} has no sha256 for it, so nothing can be verified. "
+            f"For a new version: python -m tools.store lock {artifact.name}=={artifact.version}"
+        )
+    work, parts = _fetch(catalog, artifact)
+    expected = read_lock(locks / f"{artifact.name}-{artifact.version}.sha256")
+    compare(artifact, expected, digest(parts))
+    size = _assemble(catalog, artifact, parts)
+    catalog.verify(artifact)
+    shutil.rmtree(work)
+    print(f"store: {artifact.label}, {size / 1e6:.0f} MB in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def lock(catalog: Catalog, artifact: Artifact, locks: Path = LOCKS) -> None:
