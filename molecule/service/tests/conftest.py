@@ -20,9 +20,9 @@ class Fleet:
         text = (self.state / "ssh_config").read_text(encoding="utf-8")
         self.addresses = dict(re.findall(r"^Host (\S+)$.*?^\s*HostName (\S+)$", text, re.MULTILINE | re.DOTALL))
 
-    def run(self, host, command, check=True):
+    def run(self, host, command, check=True, stdin=""):
         ssh = ["ssh", "-F", str(self.state / "ssh_config"), host, "sudo", "sh", "-c", f"'{command}'"]
-        done = subprocess.run(ssh, capture_output=True, text=True)
+        done = subprocess.run(ssh, input=stdin, capture_output=True, text=True)
         assert done.returncode == 0 or not check, f"{host}: {command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 

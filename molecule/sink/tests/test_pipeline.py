@@ -23,7 +23,7 @@ def send(fleet, host, number, **fields):
 def ask(fleet, query):
     """The answer of the first node that gives one, by the reading name."""
     for node in NODES:
-        answer = fleet.run(node, f'clickhouse-client -q "{query}"', check=False)
+        answer = fleet.run(node, "clickhouse-client", check=False, stdin=query)
         if answer:
             return answer
     return ""
@@ -31,9 +31,7 @@ def ask(fleet, query):
 
 def stored(fleet, site):
     """Ids of a site's rows as a reader sees them; a doubled one is there twice."""
-    return sorted(
-        ask(fleet, f"SELECT toString(event_id) FROM optimize.events WHERE site = \\$\\${site}\\$\\$".replace("\\$\\$", "'\\''")).split()
-    )
+    return sorted(ask(fleet, f"SELECT toString(event_id) FROM optimize.events WHERE site = '{site}'").split())
 
 
 def ids(events):
