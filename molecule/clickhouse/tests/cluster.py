@@ -90,7 +90,7 @@ def clients():
     command = ["ssh", "-F", str(STATE / "ssh_config"), "-S", "none", "-N", "-o", "ExitOnForwardFailure=yes", *forwards, NODES[0]]
     with subprocess.Popen(command) as tunnel:
         found = Clients(ports, passwords)
-        until(lambda: found.get(NODES[0], "/ping"), 15, "the way through the first node")
+        until(lambda: found.get(NODES[0], "/ping"), 30, "the way through the first node")
         yield found
         tunnel.terminate()
 
@@ -136,7 +136,7 @@ def verb(tmp_path):
     def run(node, *verbs, expect=0, **variables):
         (tmp_path / "verb.yml").write_text(VERBS)
         answer = tmp_path / "answer.json"
-        quick = {"clickhouse_health_samples": 2, "clickhouse_health_interval": 0.5, "clickhouse_health_timeout": 40}
+        quick = {"clickhouse_health_samples": 2, "clickhouse_health_interval": 0.5, "clickhouse_health_timeout": 90}
         done = play(tmp_path / "verb.yml", limit=node, verbs=verbs, answer=str(answer), **{**quick, **variables})
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout if expect else json.loads(answer.read_text())
@@ -154,12 +154,12 @@ def lines(events):
 
 def insert_anywhere(clients, data, first=0):
     """What a service does: the same bytes, on the next node, until one has stored them."""
-    for attempt in range(first, first + 60):
+    for attempt in range(first, first + 120):
         try:
             return clients.insert(NODES[attempt % len(NODES)], data)
         except Refused:
             time.sleep(0.5)
-    raise AssertionError("no node took the events within 30 s")
+    raise AssertionError("no node took the events within a minute")
 
 
 def pid(host):

@@ -19,7 +19,7 @@ def test_an_event_is_read_from_any_node_as_it_was_written_to_any(clients, nodes)
     for number, one in enumerate(events):
         clients.insert(nodes[number % len(nodes)], lines([one]))
     for node in nodes:
-        until(lambda node=node: clients.count(node, f"site = '{RUN}-any'") == len(events), 10, f"all events on {node}")
+        until(lambda node=node: clients.count(node, f"site = '{RUN}-any'") == len(events), 30, f"all events on {node}")
         columns = ", ".join(full)
         mine = f"event_id = '{full['event_id']}'"
         row = json.loads(clients.query(node, f"SELECT {columns} FROM optimize.events WHERE {mine} FORMAT JSONEachRow"))
@@ -37,7 +37,7 @@ def test_the_same_bytes_on_another_node_are_stored_once(clients):
     data = lines([event(site=f"{RUN}-retry") for _ in range(200)])
     clients.insert(NODES[0], data)
     clients.insert(NODES[3], data)
-    until(lambda: clients.count(NODES[1], f"site = '{RUN}-retry'", "events_write") == 200, 10, "each row once, before any merge")
+    until(lambda: clients.count(NODES[1], f"site = '{RUN}-retry'", "events_write") == 200, 30, "each row once, before any merge")
 
 
 @pytest.mark.parametrize("nodes", [NODES, [LIBRARY]], ids=["cluster", "today's engine"])
@@ -48,10 +48,10 @@ def test_of_a_resent_event_the_first_row_stays_also_across_months_and_under_a_fi
     for moment, variation in ((january, "second"), (december, "first"), (january + 1, "third")):
         events = [event(site=site, event_id=one, received_at=moment, variation=variation) for one in ids]
         clients.insert(nodes[0], lines(events))
-    raw = until(lambda: clients.count(nodes[-1], f"site = '{site}'", "events_write") >= 200, 10, "both months on the far replica")
+    raw = until(lambda: clients.count(nodes[-1], f"site = '{site}'", "events_write") >= 200, 30, "both months on the far replica")
     assert raw
     for node in nodes:
-        seen = until(lambda node=node: clients.count(node, f"site = '{site}' AND variation = 'first'") == 100, 10, "the first rows")
+        seen = until(lambda node=node: clients.count(node, f"site = '{site}' AND variation = 'first'") == 100, 30, "the first rows")
         assert seen
         assert clients.count(node, f"site = '{site}'") == 100
         # The month of the later row can be pruned by this filter, or the earlier one's by the other: neither may bring a second row back.
@@ -71,7 +71,7 @@ def test_dead_letters_are_one_row_for_each_place_in_kafka(clients):
     for node, reason in ((NODES[0], "no JSON"), (NODES[2], "consumed again")):
         clients.insert(node, lines([{**letter, "reason": reason}]), "events_dead_letter")
     count = f"SELECT count() FROM optimize.events_dead_letter FINAL WHERE offset = {letter['offset']}"
-    until(lambda: clients.query(NODES[1], count).strip() == "1", 10, "one dead letter")
+    until(lambda: clients.query(NODES[1], count).strip() == "1", 30, "one dead letter")
 
 
 @pytest.mark.parametrize("node", [NODES[0], LIBRARY])
@@ -141,12 +141,12 @@ def test_retention_drops_old_months_on_every_replica_and_nothing_else(clients, h
     months = [today.year * 12 + today.month - 1 - back for back in (0, 13, 14)]
     moments = [int(datetime.datetime(month // 12, month % 12 + 1, 1, tzinfo=datetime.UTC).timestamp() * 1000) for month in months]
     clients.insert(NODES[0], lines([event(site=f"{RUN}-old", received_at=moment) for moment in moments for _ in range(50)]))
-    until(lambda: clients.count(NODES[1], f"site = '{RUN}-old'") == 150, 10, "events of three months")
+    until(lambda: clients.count(NODES[1], f"site = '{RUN}-old'") == 150, 30, "events of three months")
     program = "/usr/local/libexec/optimize/clickhouse-retention --config /etc/optimize/clickhouse-retention.json"
     assert "would drop partition" in hosts[NODES[0]].check_output(f"{program} --dry-run")
     assert clients.count(NODES[0], f"site = '{RUN}-old'") == 150
     for node in NODES[::2]:
         hosts[node].check_output("systemctl start clickhouse-retention")
-    until(lambda: clients.count(NODES[3], f"site = '{RUN}-old'") == 100, 10, "the oldest month to be gone")
+    until(lambda: clients.count(NODES[3], f"site = '{RUN}-old'") == 100, 30, "the oldest month to be gone")
     for node in NODES:
         assert clients.count(node, f"site = '{RUN}-old' AND received_at >= {moments[1]}") == 100

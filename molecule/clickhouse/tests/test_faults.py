@@ -140,7 +140,30 @@ def test_a_changed_configuration_leaves_the_server_running_and_says_restart_need
     assert ["config.xml" in reason for reason in answer["reasons"]] == [True]
     # Users are taken up while it runs.
     threads = "SELECT value FROM system.settings WHERE name = 'max_threads'"
-    until(lambda: clients.query(node, threads).strip() == "3", 15, "the changed profile")
+    until(lambda: clients.query(node, threads).strip() == "3", 30, "the changed profile")
     done = play(PROJECT / "playbooks" / "clickhouse.yml", limit=node)
     assert done.returncode == 0, done.stdout
     assert not verb(node, "restart_needed")["restart"]["restart_needed"]
+
+
+def test_another_version_of_a_running_node_is_refused(hosts):
+    before = pid(hosts[NODES[1]])
+    done = play(PROJECT / "playbooks" / "clickhouse.yml", limit=NODES[1], clickhouse_version="18.16.1+ds-9")
+    assert done.returncode == 2
+    assert "A converge never changes the version of a running node" in " ".join(done.stdout.split())
+    assert pid(hosts[NODES[1]]) == before
+
+
+def test_a_node_with_an_empty_disk_gets_schema_and_events_from_its_replica(clients, hosts, verb):
+    node = NODES[3]
+    count = "clickhouse-client -q 'SELECT count() FROM optimize.events_local FINAL'"
+    expected = hosts[NODES[2]].check_output(count)
+    hosts[node].check_output("systemctl stop clickhouse-server")
+    hosts[node].check_output("find /var/lib/clickhouse -mindepth 1 -delete")
+    tables = ["2/events_local", "2/events_dead_letter_local", "2/verify_local", "schema_migrations"]
+    gone = "".join(f"deleteall /clickhouse/tables/{table}/replicas/{node}\\n" for table in tables)
+    hosts["core-zookeeper-1"].check_output(f"printf '{gone}' | zkCli.sh")
+    done = play(PROJECT / "playbooks" / "clickhouse.yml", limit=node)
+    assert done.returncode == 0, done.stdout
+    verb(NODES[0], "health")
+    until(lambda: hosts[node].check_output(count) == expected, 30, "the events of its shard")
