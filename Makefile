@@ -47,7 +47,10 @@ check-inventory: bootstrap ## the rules of both inventories, without touching a 
 	@$(PYTHON) -m tools.check inventories
 
 lock: bootstrap ## renew the lock files (hashes, no addresses)
-	@$(PYTHON) -m tools.check lock
+	@for file in requirements/*.in; do \
+	  .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	    --output-file $${file%.in}.txt $$file || exit; done
+	@$(PYTHON) -m tools.release lock
 
 destroy: ## remove the fleets, their networks and what they raised; caches and image stay
 	@test ! -x $(PYTHON) || $(PYTHON) -m tools.fleet down

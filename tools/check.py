@@ -24,7 +24,8 @@ def lint(stages: Stages) -> None:
     stages.command("mypy", [str(BIN / "mypy"), "tools", COLLECTION + "/plugins"])
     stages.together(
         lambda: stages.command("yamllint", [str(BIN / "yamllint"), "--strict", "."]),
-        lambda: stages.command("ansible-lint", [str(BIN / "ansible-lint")]),
+        # Its syntax check reads no inventory, which ansible.cfg otherwise treats as the mistake it would be in a run.
+        lambda: stages.command("ansible-lint", [str(BIN / "ansible-lint")], os.environ | {"ANSIBLE_INVENTORY_UNPARSED_FAILED": "False"}),
     )
 
 
