@@ -7,23 +7,23 @@ import pytest
 
 HOST = "euw-collect-1"
 PATH = "/collect/v1/events"
-BACKLOG = 'optimize_spool_backlog_rows{cursor="clickhouse"}'
+ACCEPTED = "optimize_events_accepted_total"
 
 
 def test_one_many_and_lines_are_taken(fleet):
-    before = fleet.metric(HOST, BACKLOG)
+    before = fleet.metric(HOST, ACCEPTED)
     events = fleet.events(5)
     for body, number in ((json.dumps(events[0]), 1), (json.dumps(events[1:3]), 2), ("\n".join(map(json.dumps, events[3:])), 2)):
         status, text = fleet.http(HOST, PATH, body, headers={"Content-Type": "text/plain"})
         assert (status, json.loads(text)["accepted"]) == (202, number)
-    assert fleet.metric(HOST, BACKLOG) == before + 5
+    assert fleet.metric(HOST, ACCEPTED) == before + 5
 
 
 def test_a_pixel_is_an_event(fleet):
-    before = fleet.metric(HOST, BACKLOG)
+    before = fleet.metric(HOST, ACCEPTED)
     status, _ = fleet.http(HOST, "/collect/v1/pixel.gif?site=shop&visitor=v&type=pageview&attrs.page=home")
     assert status == 200
-    assert fleet.metric(HOST, BACKLOG) == before + 1
+    assert fleet.metric(HOST, ACCEPTED) == before + 1
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_a_pixel_is_an_event(fleet):
     ],
 )
 def test_a_bad_event_is_named_and_nothing_of_its_request_is_kept(fleet, change, field):
-    before = fleet.metric(HOST, BACKLOG)
+    before = fleet.metric(HOST, ACCEPTED)
     status, text = fleet.http(HOST, PATH, json.dumps([*fleet.events(2), fleet.events(1)[0] | change]))
     assert status == 400
     (error,) = json.loads(text)["errors"]
     assert (error["index"], error["field"].split(".")[0]) == (2, field)
-    assert fleet.metric(HOST, BACKLOG) == before
+    assert fleet.metric(HOST, ACCEPTED) == before
 
 
 @pytest.mark.parametrize(("body", "status"), [("{", 400), ("[]", 400), ("[" + "0," * 600_000 + "0]", 413)])

@@ -40,7 +40,7 @@ def test_events_are_spooled_while_kafka_is_away(fleet):
     before = fleet.metric(HOST, BACKLOG)
     status, text = fleet.http(HOST, "/pat/v1/events", json.dumps(fleet.events(9, type="conversion")), timeout=20)
     assert (status, json.loads(text)["accepted"]) == (202, 9)
-    assert fleet.metric(HOST, BACKLOG) == before + 9
+    fleet.until(lambda: fleet.metric(HOST, BACKLOG) == before + 9, 20, "they wait in the spool")
     assert fleet.ready(HOST)[0] == 200
 
 
