@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,6 +44,12 @@ def test_a_failure_names_item_module_and_host(action: Any) -> None:
     )
     assert [entry["name"] for entry in result["results"]] == ["Item 0", "Item 1"]
     assert "stdout" not in result["results"][0]
+
+
+def test_an_exception_is_the_message(action: Any) -> None:
+    made = report(action, item(0))
+    made.add(made.items[0], {"failed": True, "exception": SimpleNamespace(event=SimpleNamespace(msg="it broke"))})
+    assert made.result()["msg"].endswith(": it broke")
 
 
 def test_a_return_code_fails_as_in_a_task(action: Any) -> None:

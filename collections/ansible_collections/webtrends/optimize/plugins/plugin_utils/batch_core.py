@@ -194,6 +194,12 @@ def with_defaults(action: ActionBase, resolved: str, args: dict) -> dict:
     return _apply_action_arg_defaults(resolved, action._task, args, action._templar)
 
 
+def message(result: dict) -> str:
+    """What a failed result says; a module that ended by an exception has its message there only."""
+    event = getattr(result.get("exception"), "event", None)
+    return str(result.get("msg") or getattr(event, "msg", None) or "it gave no message")
+
+
 def origin(value: t.Any) -> str:
     """Where in which file a value stands, if core kept it."""
     try:

@@ -76,7 +76,7 @@ class Report:
 
     def _failed(self, item: Item, result: dict) -> None:
         shown = {} if item.no_log else {key: value for key, value in result.items() if key not in _NOT_OF_FAILURE}
-        message = "hidden due to its no_log" if item.no_log else result.get("msg") or "it gave no message"
+        message = "hidden due to its no_log" if item.no_log else core.message(result)
         self.failure = shown | {
             "failed": True,
             "failed_name": item.name,
