@@ -71,7 +71,7 @@ def test_metrics_can_be_scraped(brokers):
         assert "kafka_server_replicamanager_underreplicatedpartitions 0.0" in text
         assert 'kafka_log_size_bytes{partition="0",topic="pat-events"' in text
         assert 'kafka_network_request_total_time_ms{quantile="0.99",request="Produce"' in text
-        assert 'kafka_server_version{broker=' in text and "jvm_memory_used_bytes" in text
+        assert "kafka_server_request_handler_idle_ratio" in text and "jvm_memory_used_bytes" in text
 
 
 def test_a_killed_controller_is_replaced_and_no_acknowledged_write_is_lost(scenario, brokers, ledger, tmp_path):
