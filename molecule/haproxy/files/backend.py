@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A backend of which a test decides the answers: PORT, and files in /run/backend.
+"""A backend of which a test decides the answers: PORT..., and files in /run/backend.
 
 /readyz, /ping and /replicas_status answer status and body from the file of their name ("200 Ok."); everything else says who was
 asked for what. ?seconds=N answers late.
@@ -8,6 +8,7 @@ asked for what. ?seconds=N answers late.
 import json
 import socket
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,4 +47,5 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer.daemon_threads = True
 ThreadingHTTPServer.request_queue_size = 128
-ThreadingHTTPServer(("", int(sys.argv[1])), Handler).serve_forever()
+for port in sys.argv[1:]:
+    threading.Thread(target=ThreadingHTTPServer(("", int(port)), Handler).serve_forever).start()
