@@ -1,10 +1,9 @@
 # Copyright: contributors to the Webtrends Optimize platform
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Sections of haproxy.cfg, servers and files from data."""
+"""Sections of haproxy.cfg and servers from data."""
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.webtrends.optimize.plugins.filter.haproxy_files import haproxy_files
 from ansible_collections.webtrends.optimize.plugins.filter.haproxy_section import ORDER, haproxy_section
 from ansible_collections.webtrends.optimize.plugins.filter.haproxy_servers import haproxy_servers
 from hypothesis import given
@@ -85,16 +84,3 @@ def test_servers_have_their_hosts_names():
 def test_endpoints_that_are_none_are_refused(endpoints):
     with pytest.raises(AnsibleFilterError, match="haproxy_servers"):
         haproxy_servers(endpoints)
-
-
-def test_files_are_copy_items():
-    (item,) = haproxy_files({"edge": "PEM"}, dest="/etc/haproxy/certs/{}.pem", mode="0600", no_log=True)
-    assert item["no_log"] is True
-    assert item["ansible.builtin.copy"]["dest"] == "/etc/haproxy/certs/edge.pem"
-    assert item["ansible.builtin.copy"]["mode"] == "0600"
-
-
-@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a b"])
-def test_a_file_stays_in_its_directory(name):
-    with pytest.raises(AnsibleFilterError, match="plain file name"):
-        haproxy_files({name: ""}, dest="/etc/{}")
