@@ -94,7 +94,8 @@ class ActionModule(ActionBase):
             shared_loader_obj=self._shared_loader_obj,
         )
         try:
-            return plugin.run(task_vars=dict(item.variables or task_vars))
+            with core.unlogged(self, item.no_log):
+                return plugin.run(task_vars=dict(item.variables or task_vars))
         except AnsibleConnectionFailure:
             raise
         except AnsibleActionSkip as skip:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -215,6 +216,20 @@ def may_pipeline(action: ActionBase) -> None:
     """One remote execution means standard input: refuse where the connection or a setting rules that out."""
     if not action._is_pipelining_enabled("new"):
         raise Unknown("the connection has no pipelining, or it is switched off (also by ANSIBLE_KEEP_REMOTE_FILES)")
+
+
+@contextlib.contextmanager
+def unlogged(action: ActionBase, secret: bool) -> t.Iterator[None]:
+    """Connections show what a host answered from -vvv on, and in some errors, unless the play's context says no_log."""
+    contexts = [action._play_context, getattr(action._connection, "_play_context", action._play_context)]
+    before = [context.no_log for context in contexts]
+    try:
+        for context in contexts:
+            context.no_log = context.no_log or secret
+        yield
+    finally:
+        for context, value in zip(contexts, before, strict=True):
+            context.no_log = value
 
 
 def execute(action: ActionBase, host: Host, header: dict, blob: bytes, library: bytes = b"") -> dict:

@@ -37,6 +37,12 @@ class Execution:
         self.blob = bytearray()
 
     def run(self, report: Report) -> None:
+        """Run them, and tell `report` what each came to."""
+        with core.unlogged(self.action, any(item.no_log for item in self.todo)):
+            lines, output = self._converse()
+        self._read(lines, output, report)
+
+    def _converse(self) -> tuple[list[dict], dict]:
         header = {
             "id": self.library.identity,
             "remote_tmp": self.common["_ansible_remote_tmp"],
@@ -50,7 +56,7 @@ class Execution:
             _library, content = core.assemble(self.action, self.library.modules, self.task_vars)
             output = core.execute(self.action, self.host, header, bytes(self.blob), core.archive(content, set(lines[0]["have"])))
             lines = _lines(output["stdout"])
-        self._read(lines, output, report)
+        return lines, output
 
     def _modules(self) -> dict[str, str]:
         """The distinct modules that must be on the host, and the files they are made of."""
@@ -113,9 +119,9 @@ class Execution:
         for item in self.todo:
             answer = answers.get(item.number)
             if answer is None:
-                broken = {"out": output["stdout"], "err": output["stderr"], "rc": output["rc"]}
-                if lines:  # the answers of other items say nothing of why this one has none
-                    broken["out"] = "\n".join(line for line in output["stdout"].splitlines() if not line.startswith(MARK))
+                # Our own lines say nothing of why there is none for this item, and may hold what others keep secret.
+                said = "\n".join(line for line in output["stdout"].splitlines() if not line.startswith(MARK))
+                broken = {"out": said, "err": output["stderr"], "rc": output["rc"]}
                 report.broken(item, item.number in begun, self.decoder.decode(item.module, broken, "legacy", self.task_vars))
                 return
             if answer.get("not_needed"):
