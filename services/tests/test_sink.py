@@ -81,7 +81,7 @@ def test_foreign_metadata_are_no_intention():
 
 
 class FakeConsumer:
-    """Kafka's side: one partition with messages; commits may fail."""
+    """Kafka's side: one partition with messages; commits may fail, and a member that the group forgot has to join anew."""
 
     messages: list[bytes] = []
     commits: list[tuple[int, str | None]] = []
@@ -89,19 +89,25 @@ class FakeConsumer:
 
     def __init__(self, _: dict) -> None:
         self.position_ = -1
-        self.closed = False
+        self.closed = self.paused = self.forgotten = False
 
     def subscribe(self, topics, on_assign, on_revoke):
-        self._assign = on_assign
+        self._assign, self._revoke = on_assign, on_revoke
 
     def committed(self, partitions, timeout):
         offset, metadata = self.commits[-1] if self.commits else (-1001, None)
         return [TopicPartition("pat-events", 0, offset, metadata or "")]
 
     def consume(self, count, timeout):
+        if self.forgotten:
+            self.forgotten, self.position_ = False, -1
+            self._revoke(self, [TopicPartition("pat-events", 0)])
+            return []
         if self.position_ < 0:
             self.position_ = max(0, self.commits[-1][0] if self.commits else 0)
             self._assign(self, [TopicPartition("pat-events", 0)])
+            return []
+        if self.paused:
             return []
         values = self.messages[self.position_ : self.position_ + count]
         found = [FakeMessage(self.position_ + number, value) for number, value in enumerate(values)]
@@ -110,14 +116,18 @@ class FakeConsumer:
 
     def commit(self, offsets, asynchronous):
         if self.failures:
-            raise self.failures.pop(0)
+            failure = self.failures.pop(0)
+            self.forgotten = failure.args[0].code() == KafkaError.UNKNOWN_MEMBER_ID
+            raise failure
         self.commits.append((offsets[0].offset, offsets[0].metadata))
         return []
 
     def pause(self, partitions):
-        """Nothing to do."""
+        self.paused = self.paused or bool(partitions)
 
-    resume = pause
+    def resume(self, partitions):
+        # As librdkafka: a partition stays paused over a rebalance until it is resumed itself.
+        self.paused = self.paused and not partitions
 
     def position(self, partitions):
         return [TopicPartition("pat-events", 0, self.position_)]
@@ -200,6 +210,14 @@ def test_a_failed_commit_skips_nothing_and_doubles_only_the_same_bytes(kafka, cl
     kafka.messages = [row(str(number)) for number in range(6)]
     error = KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
     kafka.failures = [error]
+    run_sink(server, lambda: kafka.commits and kafka.commits[-1] == (6, None))
+    assert [line["visitor"] for line in server.rows()] == [str(number) for number in range(6)]
+
+
+def test_a_member_that_the_group_forgot_reads_on_when_it_has_its_partitions_again(kafka, clickhouse):
+    server = clickhouse()
+    kafka.messages = [row(str(number)) for number in range(6)]
+    kafka.failures = [KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))]
     run_sink(server, lambda: kafka.commits and kafka.commits[-1] == (6, None))
     assert [line["visitor"] for line in server.rows()] == [str(number) for number in range(6)]
 

@@ -131,9 +131,14 @@ class RegionConsumer:
 
     def _stay(self) -> None:
         """Stay in the group without taking messages, while an insert is tried again."""
-        self._consumer.pause(self._assigned)
-        self._poll(0.0)
-        self._consumer.resume(self._assigned)
+        held = list(self._assigned)
+        self._consumer.pause(held)
+        try:
+            self._poll(0.0)
+        finally:
+            # All that was paused, whatever the poll assigned: librdkafka keeps a partition paused over a rebalance, and one that
+            # comes back to this member would never be read again.
+            self._consumer.resume(held)
 
     def _commit(self, offsets: dict[tuple[str, int], int], intended: dict[tuple[str, int], Intention] | None = None) -> None:
         committed = self._consumer.commit(
