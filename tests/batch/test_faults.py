@@ -80,10 +80,10 @@ def test_a_module_that_hangs_ends_with_the_task(here: lab.Controller, host: str)
 
 
 @pytest.mark.parametrize(
-    "command", ["mount -t tmpfs -o size=16k,mode=0700 none /root/.ansible", "mount -t tmpfs -o ro,mode=0700 none /root/.ansible"]
+    "command", ["mount -t tmpfs -o size=16k,mode=0700 none ~root/.ansible", "mount -t tmpfs -o ro,mode=0700 none ~root/.ansible"]
 )
 def test_a_host_that_can_keep_no_library(here: lab.Controller, host: str, command: str) -> None:
-    lab.ssh(host, f"mkdir -p /root/.ansible; {command}")
+    lab.ssh(host, f"mkdir -p ~root/.ansible; {command}")
     try:
         wanted = {"name": "The batch", "webtrends.optimize.batch": {"tasks": [misbehave("well")]}}
         done = here.playbook(play(host, [wanted]))
@@ -92,30 +92,30 @@ def test_a_host_that_can_keep_no_library(here: lab.Controller, host: str, comman
         forced = here.playbook(play(host, [batch(misbehave("well"))]))
         assert forced.returncode == 2 and "this batch can't be one remote execution" in forced.stdout + forced.stderr
     finally:
-        lab.ssh(host, "umount /root/.ansible")
+        lab.ssh(host, "umount ~root/.ansible")
 
 
 def test_a_missing_and_a_noexec_remote_tmp(here: lab.Controller, host: str) -> None:
-    lab.ssh(host, "rm -rf /root/.ansible; mkdir -p /root/.ansible; mount -t tmpfs -o noexec,mode=0700 none /root/.ansible")
+    lab.ssh(host, "rm -rf ~root/.ansible; mkdir -p ~root/.ansible; mount -t tmpfs -o noexec,mode=0700 none ~root/.ansible")
     try:
         done = here.playbook(play(host, [batch(misbehave("well"))]))
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
-        lab.ssh(host, "umount /root/.ansible")
+        lab.ssh(host, "umount ~root/.ansible")
 
 
 def test_a_library_directory_of_another_is_refused(here: lab.Controller, host: str) -> None:
     lab.ssh(
         host,
-        "rm -rf /root/.ansible; mkdir -p -m 0700 /root/.ansible/tmp/optimize-batch-0; chown nobody /root/.ansible/tmp/optimize-batch-0",
+        "rm -rf ~root/.ansible; mkdir -p -m 0700 ~root/.ansible/tmp/optimize-batch-0; chown nobody ~root/.ansible/tmp/optimize-batch-0",
     )
     try:
         done = here.playbook(play(host, [batch(misbehave("well"))]))
         assert done.returncode == 2
         said = " ".join((done.stdout + done.stderr).split())
-        assert "/root/.ansible/tmp/optimize-batch-0 can't hold the library of a batch: found directory of uid 65534" in said
+        assert "/.ansible/tmp/optimize-batch-0 can't hold the library of a batch: found directory of uid 65534" in said
     finally:
-        lab.ssh(host, "rm -rf /root/.ansible")
+        lab.ssh(host, "rm -rf ~root/.ansible")
 
 
 @pytest.mark.parametrize("method", ["one_execution", "one_by_one"])
@@ -139,7 +139,7 @@ def test_secrets_are_nowhere(here: lab.Controller, host: str, method: str) -> No
     assert SECRET not in done.stdout + done.stderr
     assert "Fails (ansible.builtin.command) on core-node-2: hidden due to its no_log" in " ".join((done.stdout + done.stderr).split())
     assert lab.ssh(host, "cat /srv/secret").stdout.decode() == SECRET
-    assert SECRET.encode() not in lab.ssh(host, "journalctl -q --no-pager; find /root/.ansible -type f -exec cat {} +", check=False).stdout
+    assert SECRET.encode() not in lab.ssh(host, "journalctl -q --no-pager; find ~root/.ansible -type f -exec cat {} +", check=False).stdout
 
 
 def test_handlers_conditions_and_loops_in_a_play(here: lab.Controller, host: str) -> None:
@@ -182,8 +182,8 @@ def test_delegation_once_and_another_user(here: lab.Controller) -> None:
 
 def test_an_interrupted_controller_leaves_a_usable_host(here: lab.Controller, host: str) -> None:
     """Half a library under a name of its own is not looked at."""
-    listing = "cd /root/.ansible/tmp/optimize-batch-0/*/ && ls -A | wc -l"
+    listing = "cd ~root/.ansible/tmp/optimize-batch-0/*/ && ls -A | wc -l"
     assert here.playbook(play(host, [batch(misbehave("well"))])).returncode == 0
-    lab.ssh(host, "cd /root/.ansible/tmp/optimize-batch-0/*/ && mkdir .half && for d in ????????????????*; do rm -rf $d; done")
+    lab.ssh(host, "cd ~root/.ansible/tmp/optimize-batch-0/*/ && mkdir .half && for d in ????????????????*; do rm -rf $d; done")
     assert here.playbook(play(host, [batch(misbehave("well"))])).returncode == 0
     assert json.loads(lab.ssh(host, listing).stdout) == 2
