@@ -13,6 +13,8 @@ from tools.stages import ROOT, StageFailed, Stages, fail
 BIN = Path(sys.executable).parent
 LOGS = ROOT / ".cache" / "logs"
 COLLECTION = "collections/ansible_collections/webtrends/optimize"
+#: Debian 13 hosts have a Python of their own.
+DISTRIBUTIONS = ["--distribution", "bookworm", "--distribution", "trixie"]
 PYTHON_SOURCES = [COLLECTION, "tools", "tests", "molecule", "services", "bench"]
 
 
@@ -62,12 +64,28 @@ def e2e(stages: Stages) -> None:
         stages.command("destroy the test fleet", [sys.executable, "-m", "tools.fleet", "down"], env=test)
 
 
+def batch(stages: Stages) -> None:
+    """The batch against plain tasks, on hosts of its own, from every supported ansible-core."""
+    stages.command("batch on every core", [sys.executable, "-m", "pytest", "tests/batch"])
+
+
 def scenarios(stages: Stages) -> None:
     """Every molecule scenario."""
+    stages.together(
+        lambda: stages.command("artifacts", [sys.executable, "-m", "tools.store", "fill"]),
+        lambda: stages.command("services release", [sys.executable, "-m", "tools.release", "build", *DISTRIBUTIONS]),
+    )
     stages.command("scenarios", [sys.executable, "-m", "tools.scenarios"])
 
 
-PARTS = {"lint": (lint, 5), "unit": (unit, 3), "inventories": (inventories, 2), "scenarios": (scenarios, 1), "e2e": (e2e, 3)}
+PARTS = {
+    "lint": (lint, 5),
+    "unit": (unit, 3),
+    "inventories": (inventories, 2),
+    "scenarios": (scenarios, 3),
+    "batch": (batch, 1),
+    "e2e": (e2e, 3),
+}
 
 
 @click.command()

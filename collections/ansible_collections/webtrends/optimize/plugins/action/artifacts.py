@@ -14,7 +14,8 @@ class ActionModule(ActionBase):
     """Verifies the store's files and sends them to a host that lacks them."""
 
     _requires_connection = True
-    TRANSFERS_FILES = True
+    # With True core makes and removes a temporary directory on every host, in three remote executions, also where nothing is sent.
+    TRANSFERS_FILES = False
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
