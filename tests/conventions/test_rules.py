@@ -41,9 +41,7 @@ RIGHT = {
     "roles/service/defaults/main.yml": "---\n",
     "roles/service/tasks/main.yml": "[]\n",
     "roles/pat/meta/argument_specs.yml": '{"argument_specs": {"main": {"options": {}}}}',
-    "roles/pat/tasks/main.yml": (
-        "- name: Deploy\n  ansible.builtin.include_role: {name: service}\n  vars: {service_name: pat}\n"
-    ),
+    "roles/pat/tasks/main.yml": ("- name: Deploy\n  ansible.builtin.include_role: {name: service}\n  vars: {service_name: pat}\n"),
     "inventories/secrets.yml": "secrets: [{name: secret_kafka}]\n",
     "inventories/production/group_vars/kafka/kafka.yml": "kafka_secret: '{{ secret_kafka }}'\n",
     "inventories/local/group_vars/kafka/kafka.yml": "-> ../../../production/group_vars/kafka/kafka.yml",

@@ -106,10 +106,14 @@ def test_metrics_of_todays_engine(clients):
 
 
 def test_migrations_are_recorded_with_who_and_when_for_every_replica(hosts):
-    rows = hosts[NODES[3]].check_output(
-        "clickhouse-client -q \"SELECT place, groupArray(version), min(length(applied_by)) > 0, max(applied_at) > now() - 86400 "
-        'FROM (SELECT * FROM optimize.schema_migrations ORDER BY version) GROUP BY place ORDER BY place"'
-    ).splitlines()
+    rows = (
+        hosts[NODES[3]]
+        .check_output(
+            'clickhouse-client -q "SELECT place, groupArray(version), min(length(applied_by)) > 0, max(applied_at) > now() - 86400 '
+            'FROM (SELECT * FROM optimize.schema_migrations ORDER BY version) GROUP BY place ORDER BY place"'
+        )
+        .splitlines()
+    )
     assert rows == [f"replica {node}\t[1,2,3]\t1\t1" for node in NODES]
 
 

@@ -13,8 +13,10 @@ def produce(topic, count):
     acknowledged, failed = [], []
     producer = Producer({**BROKERS, "acks": "all", "enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 60000})
     for number in range(count):
+
         def done(error, message, number=number):
             (failed if error else acknowledged).append(number if not error else str(error))
+
         producer.produce(topic, value=str(number), key=str(number % 50), on_delivery=done)
         producer.poll(0)
         time.sleep(0.002)

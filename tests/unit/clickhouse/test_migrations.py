@@ -28,7 +28,7 @@ def applied(one, place):
 
 
 def test_statements_are_split_outside_quotes_and_comments():
-    text = "CREATE a ';--' ; -- x ; y\n/* ; */ SELECT `;`, \"a\\\";\";\n;"
+    text = 'CREATE a \';--\' ; -- x ; y\n/* ; */ SELECT `;`, "a\\";";\n;'
     assert split(text) == ["CREATE a ';--'", 'SELECT `;`, "a\\";"']
 
 

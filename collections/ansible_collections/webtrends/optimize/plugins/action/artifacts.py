@@ -53,4 +53,3 @@ def on_host(artifact, facts):
     product = Path(artifact["dest"]).parent.name
     seen = facts.get("host", {}).get("opt", {}).get(product, {})
     return artifact["version"] in seen.get("versions", [])
-

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a service runs as one set: its release and its files. The last sets that ran are kept, so that there is a way back.
 
-    /opt/optimize/<version>            a release; several services share it
-    /opt/optimize/current-<service>    the release of one service: rolling one changes no other
-    /opt/optimize/current              the release that was chosen last, for people
-    <store>/<digest>/{manifest.json,0,1,…}    a set that ran
+/opt/optimize/<version>            a release; several services share it
+/opt/optimize/current-<service>    the release of one service: rolling one changes no other
+/opt/optimize/current              the release that was chosen last, for people
+<store>/<digest>/{manifest.json,0,1,…}    a set that ran
 """
 
 from __future__ import annotations
