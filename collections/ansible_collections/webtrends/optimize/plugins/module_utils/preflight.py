@@ -89,6 +89,12 @@ def parse_lsblk(text: str, links: dict[str, list[str]]) -> list[dict[str, Any]]:
     return devices
 
 
+def parse_packages(shown: str) -> dict[str, str]:
+    """Name to version of what is installed, from dpkg-query's lines `<state> <package> <version>`."""
+    found = (line.split() for line in shown.splitlines())
+    return {words[1]: words[2] for words in found if len(words) == 3 and words[0] in ("ii", "hi")}
+
+
 def parse_units(text: str) -> list[str]:
     """``systemctl list-units --plain --no-legend``: names without ``.service``."""
     return sorted(line.split()[0].removesuffix(".service") for line in text.splitlines() if line.strip())

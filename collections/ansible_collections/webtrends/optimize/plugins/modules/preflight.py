@@ -79,6 +79,10 @@ ansible_facts:
           type: bool
           returned: success
         units_running: {description: "Active services, without C(.service).", type: list, elements: str, returned: success}
+        packages:
+          description: Version of each installed Debian package. Opening apt's cache takes a second of a host's time, this a hundredth.
+          type: dict
+          returned: success
         clock: {description: "epoch, synchronized (the kernel's word), skew_s against the control node.", type: dict, returned: success}
 """
 
@@ -156,6 +160,11 @@ def units_running() -> list[str]:
     return preflight.parse_units(subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout)
 
 
+def packages() -> dict[str, str]:
+    command = ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev} ${Package} ${Version}\\n"]
+    return preflight.parse_packages(subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout)
+
+
 def clock() -> dict:
     # A struct timex of zeros asks and sets nothing; it is smaller than 256 bytes on every architecture.
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(256))
@@ -191,6 +200,7 @@ def main() -> None:
             # A container sees the devices of the machine that it shares; they are none of its own.
             "block_devices": [] if container else block_devices(),
             "opt": products(),
+            "packages": packages(),
             "package_lists": bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
             "units_running": units_running(),
             "clock": clock(),
