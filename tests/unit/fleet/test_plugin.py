@@ -73,6 +73,13 @@ def test_host_variables(path):
     assert "virtual_name" not in unit.host_variables(hosts["euw-kafka-1"])
 
 
+def test_nothing_is_expected_of_a_bare_pool(path):
+    data = changed("pools", "regional", "kafka", "bare", value=True)
+    hosts = by_name(unit.fleet_from_data(data, path))
+    assert unit.host_variables(hosts["euw-kafka-1"]).items() >= {"expect_units": [], "expect_ports": []}.items()
+    assert "expect_units" not in unit.host_variables(hosts["core-clickhouse-1"])
+
+
 def test_host_keys_are_checked(path):
     arguments = unit.connection_variables(unit.fleet_from_data(DATA, path))["ansible_ssh_common_args"]
     assert "StrictHostKeyChecking=yes" in arguments

@@ -48,7 +48,8 @@ options:
     description:
       - C(core) and C(regional), each a mapping of pool to C(hosts) (how many), C(first) (the first host's address counted from the
         region's), and optionally C(zones) (dealt in turn; V(1), V(2), V(3) by default), C(shared) (the address that the pool's hosts share,
-        counted alike), C(release), C(memory) (MB that a converged host takes, an estimate that is compared with the machine's).
+        counted alike), C(release), C(memory) (MB that a converged host takes, an estimate that is compared with the machine's),
+        C(bare) (its hosts are there by name and address and do not run what the pool's C(expect_units) and C(expect_ports) say).
     required: true
     type: dict
   variables:
@@ -123,4 +124,4 @@ class InventoryModule(BaseInventoryPlugin):
             for name, value in fleet.variables.items():
                 inventory.set_variable(host.name, name, value)
             for name, value in host_variables(host).items():
-                inventory.set_variable(host.name, name, trust_as_template(value))
+                inventory.set_variable(host.name, name, trust_as_template(value) if isinstance(value, str) else value)

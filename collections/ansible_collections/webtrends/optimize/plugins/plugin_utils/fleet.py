@@ -35,8 +35,8 @@ _TOP = {
     "variables": dict,
 }
 _VARIANT = {"network": str, "state": str}
-_POOL = {"hosts": int, "first": int, "zones": list, "shared": int, "release": str, "memory": int}
-_TYPES = {str: "a text", dict: "a mapping", list: "a list", int: "a number"}
+_POOL = {"hosts": int, "first": int, "zones": list, "shared": int, "release": str, "memory": int, "bare": bool}
+_TYPES = {str: "a text", dict: "a mapping", list: "a list", int: "a number", bool: "true or false"}
 
 
 class FleetError(Exception):
@@ -54,6 +54,7 @@ class Host:
     zone: str
     release: str
     memory: int
+    bare: bool = False
     virtual_name: str | None = None
     virtual_address: str | None = None
 
@@ -106,7 +107,7 @@ def _check(where: str, data: Any, keys: Mapping[str, type], required: tuple[str,
     for key, value in data.items():
         if key not in keys:
             raise FleetError(f"{where}: unknown key '{key}'; known are {', '.join(keys)}")
-        if not isinstance(value, keys[key]) or isinstance(value, bool):
+        if not isinstance(value, keys[key]) or (isinstance(value, bool) and keys[key] is not bool):
             raise FleetError(f"{where}: '{key}' is {value!r}, expected {_TYPES[keys[key]]}")
     for key in required:
         if key not in data:
@@ -183,6 +184,7 @@ def _pool_hosts(where: str, data: Any, pool: str, region: str, base: ipaddress.I
             zone=zones[index % len(zones)],
             release=_release(where, entry.get("release", release)),
             memory=entry.get("memory", MEMORY_MB),
+            bare=entry.get("bare", False),
             **virtual,
         )
         for index in range(entry["hosts"])
@@ -250,11 +252,13 @@ def fleet_from_data(data: Any, path: Path, *, variant: str | None = None, region
     )
 
 
-def host_variables(host: Host) -> dict[str, str]:
-    """What the inventory says of one host."""
-    variables = {"region": host.region, "zone": host.zone, "ansible_host": host.address, "debian_release": host.release}
+def host_variables(host: Host) -> dict[str, Any]:
+    """What the inventory says of one host. A bare one does not run what its pool's wiring expects."""
+    variables: dict[str, Any] = {"region": host.region, "zone": host.zone, "ansible_host": host.address, "debian_release": host.release}
     if host.virtual_name is not None and host.virtual_address is not None:
         variables |= {"virtual_name": host.virtual_name, "virtual_address": host.virtual_address}
+    if host.bare:
+        variables |= {"expect_units": [], "expect_ports": []}
     return variables
 
 
