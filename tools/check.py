@@ -64,28 +64,21 @@ def e2e(stages: Stages) -> None:
         stages.command("destroy the test fleet", [sys.executable, "-m", "tools.fleet", "down"], env=test)
 
 
-def batch(stages: Stages) -> None:
-    """The batch against plain tasks, on hosts of its own, from every supported ansible-core."""
-    stages.command("batch on every core", [sys.executable, "-m", "pytest", "tests/batch"])
-
-
-def scenarios(stages: Stages) -> None:
-    """Every molecule scenario."""
+def hosts(stages: Stages) -> None:
+    """Every scenario; beside them the batch against plain tasks, which mostly waits, from every supported ansible-core."""
     stages.together(
         lambda: stages.command("artifacts", [sys.executable, "-m", "tools.store", "fill"]),
         lambda: stages.command("services release", [sys.executable, "-m", "tools.release", "build", *DISTRIBUTIONS]),
+        # Its hosts' images, so that the stages below do not both make them.
+        lambda: stages.command("host images", [sys.executable, "-m", "tools.fleet", "image", "-i", "tests/batch/fleet.yml"]),
     )
-    stages.command("scenarios", [sys.executable, "-m", "tools.scenarios"])
+    stages.together(
+        lambda: stages.command("scenarios", [sys.executable, "-m", "tools.scenarios"]),
+        lambda: stages.command("batch on every core", [sys.executable, "-m", "pytest", "tests/batch", "--durations=5"]),
+    )
 
 
-PARTS = {
-    "lint": (lint, 5),
-    "unit": (unit, 3),
-    "inventories": (inventories, 2),
-    "scenarios": (scenarios, 3),
-    "batch": (batch, 1),
-    "e2e": (e2e, 3),
-}
+PARTS = {"lint": (lint, 5), "unit": (unit, 3), "inventories": (inventories, 2), "hosts": (hosts, 5), "e2e": (e2e, 3)}
 
 
 @click.command()
