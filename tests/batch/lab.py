@@ -141,6 +141,8 @@ class Inside(Controller):
                         "--only-binary=:all:",
                         "--require-hashes",
                         "--no-deps",
+                        # Debian 12's pip compares with its own Python, whatever --python-version says.
+                        "--ignore-requires-python",
                     ],
                     *["--python-version", "3.13", "--implementation", "cp", "--abi", "cp313", "--abi", "abi3", "--abi", "none"],
                     *["--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64", "--platform", "any", "-r", str(lock)],
