@@ -5,6 +5,7 @@ chattr -R -i /srv/lab 2>/dev/null || true
 systemctl disable --now lab-seed.timer 2>/dev/null || true
 userdel lab 2>/dev/null || true
 groupdel lab 2>/dev/null || true
+apt-mark auto procps >/dev/null
 rm -rf /srv/lab /etc/apt/sources.list.d/lab.sources
 mkdir -p -m 0700 ~root/.ansible/tmp # modules warn of one that they have to make
 mkdir -p /srv/lab/seed/into /srv/lab/seed/into2 /srv/lab/seed/parts /srv/lab/seed/unpacked

@@ -13,6 +13,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from . import batch_core as core
 from . import batch_files as files
+from . import batch_packages as packages
 from .batch_items import Item
 
 if t.TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Execution:
         if item.kind == "unarchive":  # what its action asks before the module runs
             order["unless_exists"] = item.args.get("creates")
             order["needs_directory"] = item.args.get("dest")
+        if item.is_core and item.module.endswith(".apt") and self.action._display.verbosity < 3:  # from -vvv on, see the module's arguments
+            order["packages"] = packages.wanted(item.args)
         return order
 
     def _call(self, item: Item, name: str, args: dict) -> tuple[dict, str]:
