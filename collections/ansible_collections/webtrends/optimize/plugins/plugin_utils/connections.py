@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,8 @@ class Table:
 
     @classmethod
     def load(cls, directory: str) -> Table:
-        return cls.from_data(*(read_yaml(Path(directory) / name) for name in FILES))
+        """The table as its files are now; a process reads them once, however many endpoints a task asks for."""
+        return _load(directory, *((Path(directory) / name).stat().st_mtime_ns for name in FILES))
 
     def connection(self, name: str) -> Connection:
         if name not in self.connections:
@@ -92,6 +94,11 @@ class Table:
                 f"{listener} has no port named {name!r} (it has: {', '.join(listens) or 'none'}): mend `listens` in inventories/pools.yml"
             )
         return int(listens[name])
+
+
+@functools.lru_cache(maxsize=2)
+def _load(directory: str, *_modified: int) -> Table:
+    return Table.from_data(*(read_yaml(Path(directory) / name) for name in FILES))
 
 
 def read_yaml(path: Path) -> Any:
