@@ -31,3 +31,10 @@ def on_host(host: str, command: str, *, timeout: float = 60, check: bool = True)
     if check and done.returncode != 0:
         raise RuntimeError(f"{host}: `{command}` ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}")
     return done.stdout
+
+
+def power_off(host: str) -> None:
+    """Take a host away as a power cut does; `python -m tools.fleet up` starts it again."""
+    state = state_directory()
+    fleet = next(name for name, directory in STATES.items() if directory == state.name)
+    subprocess.run([str(state / "podman"), "kill", f"{fleet}-{host}"], check=True, capture_output=True, text=True)

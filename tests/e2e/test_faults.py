@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import random
 import socket
 import time
 
 import pytest
 
+from tests.e2e.leaders import zookeeper_leader
+from tests.e2e.sending import nothing_is_lost_while
 from tools.hosts import on_host
-from tools.traffic import Visitors, make_requests
 
-#: Visitors send at this pace (events per second) from before the fault until after the member's return, ...
-RATE = 200
-#: ... and this many events at most, whatever happens.
-MOST_EVENTS = 40_000
-#: Seconds of sending before the fault and after the return.
-MARGIN_SECONDS = 2
 #: The load balancer stays away for as long.
 AWAY_SECONDS = 20
 #: A killed member must serve again within this many seconds, started by its own unit.
@@ -41,16 +34,6 @@ def wait_for_port(address: str, port: int, seconds: float = RETURN_SECONDS) -> N
         except OSError:
             assert time.monotonic() < deadline, f"{address}:{port} did not come back within {seconds:.0f} s"
             time.sleep(0.5)
-
-
-def zookeeper_leader(hosts: list[str], address) -> str:
-    for host in hosts:
-        with socket.create_connection((address(host), 2181), timeout=5) as connection:
-            connection.sendall(b"srvr")
-            answer = b"".join(iter(lambda connection=connection: connection.recv(4096), b""))
-        if b"Mode: leader" in answer:
-            return host
-    raise AssertionError(f"none of {hosts} leads the ensemble")
 
 
 def active_load_balancer(hosts: list[str], address) -> str:
@@ -110,30 +93,5 @@ def faults(hosts, address, seed):
 @pytest.mark.parametrize("name", ["collect", "pat", "sink", "kafka", "clickhouse", "zookeeper leader", "load balancer"])
 def test_nothing_acknowledged_is_lost(name, faults, edges, state, reader, seed):
     host, fault = faults[name]()
-    rng = random.Random(f"{seed}-{name}")
-    site = f"fault-{name.replace(' ', '-')}-{seed:08x}"
-    visitors = Visitors(edges, state / "ca.pem", workers=8)
-
-    over = asyncio.Event()
-
-    async def run() -> None:
-        requests = itertools.takewhile(lambda _: not over.is_set(), make_requests(rng, site, MOST_EVENTS))
-        sending = asyncio.create_task(visitors.send(requests, rng, rate=RATE))
-        await asyncio.sleep(MARGIN_SECONDS)
-        before = len(visitors.ledger.acknowledged)
-        assert before, "nothing was acknowledged before the fault"
-        await asyncio.to_thread(fault)
-        await asyncio.sleep(MARGIN_SECONDS)
-        assert not sending.done(), "the sending ended before the fault was over"
-        over.set()
-        await sending
-
-    asyncio.run(run())
-    ledger = visitors.ledger
-    comparison = asyncio.run(reader.settled(ledger, site, seconds=180))
-    print(
-        f"\n{name} ({host}): {len(ledger.acknowledged)} acknowledged, answers {dict(ledger.answers)},"
-        f" longest gap {ledger.longest_gap_s:.1f} s; {comparison}"
-    )
-    assert ledger.acknowledged == ledger.sent.keys()
-    assert comparison.exact, comparison
+    print(f"\n{name}: {host}")
+    nothing_is_lost_while(fault, f"fault {name}", edges=edges, state=state, reader=reader, seed=seed)
