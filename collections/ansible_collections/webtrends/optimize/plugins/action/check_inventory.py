@@ -9,6 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.webtrends.optimize.plugins.plugin_utils import artifact_check
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.catalog import CATALOG, Catalog, CatalogError
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.connections import FILES, Table, TableError, find_directory, read_yaml
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_check import RULES, check
 from ansible_collections.webtrends.optimize.plugins.plugin_utils.inventory_rules import Finding, Inventory, Unreadable
@@ -32,11 +34,12 @@ class ActionModule(ActionBase):
                 "one_region": {"type": "bool", "default": False},
                 "regions_confirmed": {"type": "str"},
                 "secrets": {"type": "bool", "default": True},
+                "artifacts": {"type": "bool", "default": False},
             }
         )
         try:
             findings = self._findings(arguments, task_vars)
-        except TableError as error:
+        except (TableError, CatalogError) as error:
             return result | {"failed": True, "msg": str(error)}
         if findings:
             count = "1 problem" if len(findings) == 1 else f"{len(findings)} problems"
@@ -74,7 +77,10 @@ class ActionModule(ActionBase):
             regions_confirmed=arguments["regions_confirmed"] == "all",
             secrets_expected=arguments["secrets"],
         )
-        return check(inventory)
+        found = check(inventory)
+        if arguments["artifacts"]:
+            found += artifact_check.findings(Catalog(Path(anyone.get("artifact_catalog") or CATALOG)), inventory)
+        return found
 
 
 class Variables(Mapping[str, Any]):

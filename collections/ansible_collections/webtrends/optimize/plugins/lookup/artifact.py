@@ -53,9 +53,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.webtrends.optimize.plugins.plugin_utils.catalog import Catalog, CatalogError
-
-PROJECT = Path(__file__).resolve().parents[6]
+from ansible_collections.webtrends.optimize.plugins.plugin_utils.catalog import CATALOG, Catalog, CatalogError
 
 
 class LookupModule(LookupBase):
@@ -65,7 +63,7 @@ class LookupModule(LookupBase):
             raise AnsibleError(f"webtrends.optimize.artifact: expected a name and a version, found {terms!r}")
         name, version = (str(term) for term in terms)
         try:
-            catalog = Catalog(Path(self.get_option("artifact_catalog") or PROJECT / "artifacts.yml"))
+            catalog = Catalog(Path(self.get_option("artifact_catalog") or CATALOG))
             if version == "latest":
                 version = catalog.latest_built(name)
             artifact = catalog.get(name, version, str(self.get_option("distribution")))
@@ -85,14 +83,7 @@ class LookupModule(LookupBase):
         }  # fmt: skip
 
     def _vendor(self, artifact):
-        if not artifact.vendor:
-            raise CatalogError(f"{artifact.label}: artifacts.yml names no vendor for it; set artifact_source: store.")
-        if not artifact.vendor_checksums:
-            raise CatalogError(
-                f"{artifact.label}: its vendor_checksums in artifacts.yml are to be supplied, and nothing is installed unverified. "
-                f"Take the published checksum of {', '.join(artifact.vendor)} and put it there as sha512:<hex>, "
-                "or set artifact_source: store."
-            )
+        Catalog.need_vendor(artifact)
         urls = []
         for url in artifact.vendor:
             prefix = next((one for one in self.get_option("artifact_mirrors") if url.startswith(one)), "")

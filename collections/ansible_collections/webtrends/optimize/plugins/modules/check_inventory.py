@@ -26,6 +26,12 @@ options:
     description: Whether the secrets must be there. Off where an inventory is looked at without its vault, as in CI.
     type: bool
     default: true
+  artifacts:
+    description:
+      - Also look, on the controller, at what the hosts would install (C(used_by) in C(artifacts.yml)); that the store's files are there and
+        whole, or that the vendor's checksums are known.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Changes nothing in any mode.

@@ -15,13 +15,15 @@ from typing import Any
 
 import yaml
 
+#: The project's catalogue.
+CATALOG = Path(__file__).resolve().parents[6] / "artifacts.yml"
 #: What is the store's directory where OPTIMIZE_STORE names none, relative to the project.
 DEFAULT_STORE = ".cache/store"
 #: The artifact that the project builds itself.
 BUILT = "optimize-services"
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-_KEYS = {"about", "product", "maven", "apt", "npm", "built", "vendor", "versions"}
+_KEYS = {"about", "product", "used_by", "maven", "apt", "npm", "built", "vendor", "versions"}
 _VERSION_KEYS = {"sha256", "vendor_checksums", "coordinates", "apt"}
 
 
@@ -104,6 +106,23 @@ class Catalog:
     def names(self) -> list[str]:
         return list(self._data)
 
+    def used_by(self, pool: str) -> dict[str, str]:
+        """The artifacts that a pool's hosts install, each with the variable that chooses its version."""
+        return {name: entry["used_by"][pool] for name, entry in self._data.items() if pool in entry.get("used_by", {})}
+
+    def first(self, name: str) -> str:
+        """The version that roles install where nobody chose another one."""
+        return "latest" if self._entry(name).get("built") else next(iter(self.versions(name)))
+
+    def builds(self, name: str, version: str) -> list[Artifact]:
+        """A version as it is for each distribution; of all but built artifacts there is one."""
+        if not self._entry(name).get("built"):
+            return [self.get(name, version)]
+        if version == "latest":
+            version = self.latest_built(name)
+        distributions = self._manifest(name).get("versions", {}).get(version, {})
+        return [self.get(name, version, distribution) for distribution in distributions] or [self.get(name, version)]
+
     def versions(self, name: str) -> list[str]:
         """The versions of an artifact; of a built one those in the store's manifest."""
         entry = self._entry(name)
@@ -168,6 +187,22 @@ class Catalog:
         if not artifact.kind:
             raise CatalogError(f"{artifact.label}: only its vendor has it; set artifact_source: vendor or choose another version.")
         return verify_file(artifact.name, artifact.version, self.file(artifact), artifact.sha256)
+
+    @staticmethod
+    def need_vendor(artifact: Artifact) -> None:
+        """Refuse what can't be installed from its vendor.
+
+        Raises:
+            CatalogError: no vendor is known, or the checksums of what it publishes are not; says the mend.
+        """
+        if not artifact.vendor:
+            raise CatalogError(f"{artifact.label}: artifacts.yml names no vendor for it; set artifact_source: store.")
+        if not artifact.vendor_checksums:
+            raise CatalogError(
+                f"{artifact.label}: its vendor_checksums in artifacts.yml are to be supplied, and nothing is installed unverified. "
+                f"Take the published checksum of {', '.join(artifact.vendor)} and put it there as sha512:<hex>, "
+                "or set artifact_source: store."
+            )
 
     def _entry(self, name: str) -> dict[str, Any]:
         if name not in self._data:
