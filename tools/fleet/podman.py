@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tools.fleet import machine
-from tools.fleet.shell import run
+from tools.fleet.shell import FleetProblem, run
 
 LABEL = "optimize.state"  # on containers and networks: the state directory of the fleet that they belong to
 SPEC = "optimize.spec"  # on containers: a digest of how they were made
@@ -55,6 +55,14 @@ def networks() -> list[dict[str, Any]]:
 
 
 def remove_containers(names: Sequence[str]) -> None:
-    """Remove at once, running or not; absent ones are no error."""
-    if names:
-        podman("rm", "--force", "--ignore", "--time", "0", *names)
+    """Remove at once, running or not; absent ones are no error.
+
+    On a busy machine podman 4.3 may give up on a container whose processes are slow to go, and has removed it by the time that it is asked again.
+    """
+    if not names:
+        return
+    removal = ("rm", "--force", "--ignore", "--time", "0", *names)
+    try:
+        podman(*removal)
+    except FleetProblem:
+        podman(*removal)
