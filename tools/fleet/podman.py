@@ -57,7 +57,7 @@ def networks() -> list[dict[str, Any]]:
 def remove_containers(names: Sequence[str]) -> None:
     """Remove at once, running or not; absent ones are no error.
 
-    On a busy machine podman 4.3 may give up on a container whose processes are slow to go, and has removed it by the time that it is asked again.
+    On a busy machine podman 4.3 may give up on a container whose processes are slow to go, and has removed it when it is asked again.
     """
     if not names:
         return
