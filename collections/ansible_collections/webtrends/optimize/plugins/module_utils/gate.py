@@ -7,6 +7,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+#: The options of every gate; the doc fragment `gate` describes them.
+OPTIONS = {
+    "samples": {"type": "int", "default": 3},
+    "interval": {"type": "float", "default": 2.0},
+    "timeout": {"type": "int", "default": 60},
+    "gate": {"type": "bool", "default": True},
+}
+
 
 @dataclass
 class Answer:
@@ -56,3 +64,19 @@ def wait(look, samples, interval, timeout, clock=time.monotonic, sleep=time.slee
         if clean >= samples or clock() + interval > deadline:
             return answer, clean
         sleep(interval)
+
+
+def conclude(module, look, blocked):
+    """End a module: with the answer, or with a failure where the gate stayed shut.
+
+    Args:
+        blocked: what can't be done now, as the beginning of a sentence.
+    """
+    wanted = module.params
+    # Without a gate one look is enough, whatever it shows.
+    answer, clean = wait(look, wanted["samples"], wanted["interval"], wanted["timeout"] if wanted["gate"] else 0)
+    result = answer.as_result(clean)
+    if wanted["gate"] and clean < wanted["samples"]:
+        why = "; ".join(answer.reasons) or f"only {clean} of {wanted['samples']} clean answers in a row within {wanted['timeout']} s"
+        module.fail_json(msg=f"{blocked}: {why}", **result)
+    module.exit_json(changed=False, **result)

@@ -41,29 +41,11 @@ options:
     description: Entries that may wait in the replication queue of a table.
     type: int
     default: 50
-  samples:
-    description: Clean answers in a row.
-    type: int
-    default: 3
-  interval:
-    description: Seconds between two answers.
-    type: float
-    default: 2
-  timeout:
-    description: Seconds in which the clean answers must come.
-    type: int
-    default: 60
   running:
     description: Also wait until O(member) itself is well, with all the tables of its shard.
     type: bool
     default: false
-  gate:
-    description: Fail when the answers did not come. Without it the last answer is returned as it is.
-    type: bool
-    default: true
-attributes:
-  check_mode: {support: full, description: Changes nothing.}
-  diff_mode: {support: none, description: Changes nothing.}
+extends_documentation_fragment: [webtrends.optimize.gate]
 author: [Webtrends Optimize platform maintainers]
 """
 
@@ -101,11 +83,8 @@ def main() -> None:
             "members": {"type": "dict", "required": True},
             "max_delay": {"type": "int", "default": 10},
             "max_queue": {"type": "int", "default": 50},
-            "samples": {"type": "int", "default": 3},
-            "interval": {"type": "float", "default": 2.0},
-            "timeout": {"type": "int", "default": 60},
             "running": {"type": "bool", "default": False},
-            "gate": {"type": "bool", "default": True},
+            **gate.OPTIONS,
             **clickhouse.CONNECTION_OPTIONS,
         },
         supports_check_mode=True,
@@ -124,13 +103,7 @@ def main() -> None:
             answer.reasons += answer.details.get("problems") or [f"{member} is not well yet"]
         return answer
 
-    # Without a gate one look is enough, whatever it shows.
-    answer, clean = gate.wait(one_look, given["samples"], given["interval"], given["timeout"] if given["gate"] else 0)
-    result = answer.as_result(clean)
-    if given["gate"] and clean < given["samples"]:
-        why = "; ".join(answer.reasons) or f"only {clean} of {given['samples']} clean answers in a row within {given['timeout']} s"
-        module.fail_json(msg=f"the cluster cannot lose {member} now: {why}", **result)
-    module.exit_json(changed=False, **result)
+    gate.conclude(module, one_look, f"the cluster cannot lose {member} now")
 
 
 if __name__ == "__main__":

@@ -47,13 +47,7 @@ options:
     description: Also wait until O(member) itself serves and is in sync with all its partitions.
     type: bool
     default: false
-  gate:
-    description: Fail when the answers did not come. Without it the last answer is returned as it is.
-    type: bool
-    default: true
-attributes:
-  check_mode: {support: full, description: Changes nothing.}
-  diff_mode: {support: none, description: Changes nothing.}
+extends_documentation_fragment: [webtrends.optimize.gate]
 author: [Webtrends Optimize platform maintainers]
 """
 
@@ -85,11 +79,11 @@ def main():
             "members": {"type": "dict", "required": True},
             "port": {"type": "int", "default": 9092},
             "waived_topics": {"type": "list", "elements": "str", "default": []},
+            "in_sync": {"type": "bool", "default": False},
+            **gate.OPTIONS,
             "samples": {"type": "int", "default": 12},
             "interval": {"type": "float", "default": 10.0},
             "timeout": {"type": "int", "default": 600},
-            "in_sync": {"type": "bool", "default": False},
-            "gate": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -106,13 +100,7 @@ def main():
     def look():
         return kafka.look(int(wanted["members"][member]), names, cluster.view(addresses), wanted["waived_topics"], wanted["in_sync"])
 
-    # Without a gate one look is enough, whatever it shows.
-    answer, clean = gate.wait(look, wanted["samples"], wanted["interval"], wanted["timeout"] if wanted["gate"] else 0)
-    result = answer.as_result(clean)
-    if wanted["gate"] and clean < wanted["samples"]:
-        why = "; ".join(answer.reasons) or f"only {clean} of {wanted['samples']} clean answers in a row within {wanted['timeout']} s"
-        module.fail_json(msg=f"the cluster cannot lose {member} now: {why}", **result)
-    module.exit_json(changed=False, **result)
+    gate.conclude(module, look, f"the cluster cannot lose {member} now")
 
 
 if __name__ == "__main__":

@@ -25,29 +25,11 @@ options:
     description: Client port of all members.
     type: int
     default: 2181
-  samples:
-    description: Clean answers in a row.
-    type: int
-    default: 3
-  interval:
-    description: Seconds between two answers.
-    type: float
-    default: 2
-  timeout:
-    description: Seconds in which the clean answers must come.
-    type: int
-    default: 60
   running:
     description: Also wait until O(member) itself serves.
     type: bool
     default: false
-  gate:
-    description: Fail when the answers did not come. Without it the last answer is returned as it is.
-    type: bool
-    default: true
-attributes:
-  check_mode: {support: full, description: Changes nothing.}
-  diff_mode: {support: none, description: Changes nothing.}
+extends_documentation_fragment: [webtrends.optimize.gate]
 author: [Webtrends Optimize platform maintainers]
 """
 
@@ -78,11 +60,8 @@ def main():
             "member": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str", "required": True},
             "port": {"type": "int", "default": 2181},
-            "samples": {"type": "int", "default": 3},
-            "interval": {"type": "float", "default": 2.0},
-            "timeout": {"type": "int", "default": 60},
             "running": {"type": "bool", "default": False},
-            "gate": {"type": "bool", "default": True},
+            **gate.OPTIONS,
         },
         supports_check_mode=True,
     )
@@ -95,14 +74,7 @@ def main():
             answer.reasons.append(f"{member} does not serve yet")
         return answer
 
-    # Without a gate one look is enough, whatever it shows.
-    timeout = wanted["timeout"] if wanted["gate"] else 0
-    answer, clean = gate.wait(look, wanted["samples"], wanted["interval"], timeout)
-    result = answer.as_result(clean)
-    if wanted["gate"] and clean < wanted["samples"]:
-        why = "; ".join(answer.reasons) or f"only {clean} of {wanted['samples']} clean answers in a row within {wanted['timeout']} s"
-        module.fail_json(msg=f"the ensemble cannot lose {member} now: {why}", **result)
-    module.exit_json(changed=False, **result)
+    gate.conclude(module, look, f"the ensemble cannot lose {member} now")
 
 
 if __name__ == "__main__":
