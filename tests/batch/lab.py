@@ -116,8 +116,8 @@ class Here(Controller):
 class Inside(Controller):
     """A newer ansible-core inside a Debian 13 host: its wheels are fetched here by pip, for that host's Python, and taken there."""
 
-    def __init__(self, core: str) -> None:
-        super().__init__(core, ["core-newer-1", "core-newer-2", "core-newer-3"])
+    def __init__(self, core: str, pool: str = "newer") -> None:
+        super().__init__(core, [f"core-{pool}-{number}" for number in (1, 2, 3)])
         self.host = self.names[0]
         self._bring_core()
         self._bring_project()
@@ -152,12 +152,12 @@ class Inside(Controller):
             stamp.write_text(lock.read_text())
         there = ssh(self.host, f"cat {REMOTE}/core-{self.core}/lock.txt", check=False).stdout
         if there.decode() != lock.read_text():
-            self._bring({f"core-{self.core}": target})
+            self.bring({f"core-{self.core}": target})
 
     def _bring_project(self) -> None:
         own = ROOT / "collections/ansible_collections/webtrends/optimize"
         key = Path(hosts()[self.host]["ansible_ssh_private_key_file"])
-        self._bring(
+        self.bring(
             {
                 "collections/ansible_collections/webtrends/optimize": own,
                 "tests/batch": HERE,
@@ -175,7 +175,8 @@ class Inside(Controller):
             data=inventory.encode(),
         )
 
-    def _bring(self, sources: dict[str, Path]) -> None:
+    def bring(self, sources: dict[str, Path]) -> None:
+        """Take files and directories to the host, under these names."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
             for name, path in sources.items():
