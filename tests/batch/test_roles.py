@@ -12,8 +12,10 @@ from tests.batch import lab
 
 HEAP = {"zookeeper_heap_mb": 96, "zookeeper_java_options": ["-XX:+UseSerialGC"], "artifact_source": "store"}
 ROLES = ("base", "java", "zookeeper")
-#: What ansible-core says of code that a later version will not run.
-COMPLAINTS = re.compile(r"\[(DEPRECATION WARNING|WARNING)\].*")
+#: What ansible-core says of code that a later version will not run, or not as it is meant.
+COMPLAINTS = re.compile(r"\[(?:DEPRECATION WARNING|WARNING)\].*")
+#: A check of a blank host has no account yet that a file could belong to.
+EXPECTED = re.compile(r"failed to look up (user|group) zookeeper\. Create (user|group) up to this point in real play")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def said(newest: lab.Inside, plays: list[dict], *arguments: str) -> str:
     done = newest.playbook(plays, *arguments, env={"ANSIBLE_ROLES_PATH": f"{lab.REMOTE}/roles"})
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]
-    assert [found.group() for found in COMPLAINTS.finditer(output)] == []
+    assert [line for line in COMPLAINTS.findall(output) if not ("--check" in arguments and EXPECTED.search(line))] == []
     return output
 
 
