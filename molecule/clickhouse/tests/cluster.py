@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import time
@@ -69,10 +70,16 @@ class Clients:
             raise Refused(0, str(error)) from error
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    """Ports below 32768: from there on the kernel gives them to outgoing connections, of which other tests make many in the meantime."""
+    found = []
+    for port in random.sample(range(20000, 32768), 1000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError(f"fewer than {count} free ports")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +92,8 @@ def hosts():
 @pytest.fixture(scope="module")
 def clients():
     passwords = yaml.safe_load((STATE / "secrets.yml").read_text())["secret_clickhouse_passwords"]
-    ports = {(node, port): free_port() for node in [*NODES, LIBRARY] for port in (8123, 8125)}
+    ends = [(node, port) for node in [*NODES, LIBRARY] for port in (8123, 8125)]
+    ports = dict(zip(ends, free_ports(len(ends)), strict=True))
     forwards = [word for (node, port), local in ports.items() for word in ("-L", f"127.0.0.1:{local}:{node}:{port}")]
     command = ["ssh", "-F", str(STATE / "ssh_config"), "-S", "none", "-N", "-o", "ExitOnForwardFailure=yes", *forwards, NODES[0]]
     with subprocess.Popen(command) as tunnel:
