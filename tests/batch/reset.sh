@@ -1,6 +1,7 @@
 #!/bin/sh
 # The state from which each way of running the items starts.
 set -eu
+# What an earlier run left; on a new host there is none of it, and each of these fails.
 chattr -R -i /srv/lab 2>/dev/null || true
 systemctl disable --now lab-seed.timer 2>/dev/null || true
 userdel lab 2>/dev/null || true

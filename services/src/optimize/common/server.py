@@ -27,7 +27,7 @@ from optimize.common.logs import fields
 
 log = logging.getLogger(__name__)
 
-# A second series for each counter, with the time of its first use.
+# A second series for each counter, with the time of its first use. The library leaves this function untyped.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 BUILD = Info("optimize_build", "What runs")
 

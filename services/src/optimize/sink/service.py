@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from optimize.clickhouse.insert import Inserter
 from optimize.common import app
@@ -36,7 +37,7 @@ class Sink:
         self._tasks: list[asyncio.Task[None]] = []
 
     @staticmethod
-    def _probe(consumer: RegionConsumer):  # type: ignore[no-untyped-def]
+    def _probe(consumer: RegionConsumer) -> Callable[[], Awaitable[None]]:
         async def probe() -> None:
             if consumer.problem:
                 raise RuntimeError(consumer.problem)

@@ -90,6 +90,7 @@ class Variables(Mapping[str, Any]):
     _secrets: dict[tuple[str, int], Any] = {}
 
     def __init__(self, host: str, hostvars: Mapping[str, Any]) -> None:
+        # HostVars has raw_get beside what a Mapping has; core publishes no type of it.
         self.raw = hostvars.raw_get(host)  # type: ignore[attr-defined]
         self._rendered = hostvars[host]
 

@@ -53,7 +53,7 @@ def run(header, blob, library, emit):
 
 def _preload(library):
     """Import what every module needs, once for all children; returns the loader."""
-    import ansible.module_utils.basic  # noqa: F401
+    import ansible.module_utils.basic  # noqa: F401  imported for the children that are forked
     from ansible.module_utils._internal._ansiballz import _loader
 
     profiles = "ansible.module_utils._internal._json._profiles"
