@@ -144,6 +144,18 @@ def test_a_batch_sums_up(outcome: dict, phase: str, method: str) -> None:
         assert {str(message) for message in batch.get(kind, [])} == told, kind
 
 
+@pytest.mark.parametrize(("method", "opened"), [("one_execution", False), ("one_by_one", True)])
+def test_packages_that_are_there_need_no_index(controller: lab.Controller, outcome: dict, method: str, opened: bool) -> None:
+    """Whoever opens apt's index keeps it in a file, so the file's absence tells that the answer came from dpkg's records."""
+    host = controller.names[1]
+    index = "/var/cache/apt/pkgcache.bin"
+    lab.ssh(host, f"apt-mark manual procps && rm -f {index}")
+    item = {"name": "There", "ansible.builtin.apt": {"name": "procps", "policy_rc_d": 101}}
+    done = controller.playbook([play(host, [{"name": "Ask", "webtrends.optimize.batch": {"tasks": [item], "method": method}}])])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (lab.ssh(host, f"test -e {index}", check=False).returncode == 0) is opened
+
+
 def failing_plays(controller: lab.Controller) -> list[dict]:
     made = []
     for host, method in zip(controller.names, WAYS.values(), strict=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible._internal._datatag._tags import Origin, TrustedAsTemplate
 from ansible_collections.webtrends.optimize.plugins.plugin_utils import batch_packages, batch_remote
 
 STATUS = """Package: procps
@@ -43,6 +44,12 @@ def test_plain_names_may_be_answered_from_the_records(args: dict[str, Any], name
     assert batch_packages.wanted(args) == {"names": names, "lists_age": age}
 
 
+def test_values_tagged_by_ansible_are_what_they_are() -> None:
+    tag = TrustedAsTemplate().tag
+    args = {"name": [tag("procps")], "policy_rc_d": TrustedAsTemplate().try_tag(101), "cache_valid_time": Origin(path="/x").tag(60)}
+    assert batch_packages.wanted(args) == {"names": ["procps"], "lists_age": 60}
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -61,6 +68,9 @@ def test_plain_names_may_be_answered_from_the_records(args: dict[str, Any], name
         {"name": "procps", "cache_valid_time": "86400"},
         {"name": "procps", "default_release": "backports"},
         {"name": "procps", "policy_rc_d": "x"},
+        {"name": "procps", "policy_rc_d": True},
+        {"name": "procps", "install_recommends": 1},
+        {"name": "procps", "cache_valid_time": True},
         {"name": "procps", "unknown": 1},
         {"deb": "/tmp/x.deb"},
     ],
@@ -88,6 +98,11 @@ def test_what_apt_took_in_for_others_is_not_by_wish(tmp_path: Path) -> None:
 def test_with_a_foreign_architecture_a_name_says_too_little(tmp_path: Path) -> None:
     (tmp_path / "arch").write_text("amd64\ni386\n", encoding="utf-8")
     assert records(tmp_path) == set()
+
+
+def test_the_hosts_own_architecture_alone_is_no_foreign_one(tmp_path: Path) -> None:
+    (tmp_path / "arch").write_text("amd64\n", encoding="utf-8")
+    assert records(tmp_path) == {"procps", "held", "library"}
 
 
 def test_without_records_nothing_is_known(tmp_path: Path) -> None:

@@ -36,7 +36,12 @@ def wanted(args: dict) -> Wanted | None:
     age = rest.pop("cache_valid_time", None)
     names = [given[0]] if isinstance(given[0], str) else given[0]
     plain = isinstance(names, list) and bool(names) and all(isinstance(name, str) and _PLAIN.fullmatch(name) for name in names)
-    known = all(key in _HOW and type(value) is _HOW[key] for key, value in rest.items())
-    if not (plain and known and (age is None or type(age) is int)):
+    known = all(key in _HOW and _is(value, _HOW[key]) for key, value in rest.items())
+    if not (plain and known and (age is None or _is(age, int))):
         return None
     return {"names": names, "lists_age": age or None}
+
+
+def _is(value: t.Any, kind: type) -> bool:
+    """True also for a subclass, as Ansible's tagged values are; but a truth value is no number."""
+    return isinstance(value, kind) and isinstance(value, bool) == (kind is bool)

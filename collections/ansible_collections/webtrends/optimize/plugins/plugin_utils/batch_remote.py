@@ -203,9 +203,11 @@ def _all_installed(names, lists_age):
 
 def _installed_by_wish(dpkg="/var/lib/dpkg", automatic="/var/lib/apt/extended_states"):
     """Names of the packages that dpkg has installed, without those that apt took in for the sake of others."""
-    if os.path.exists(dpkg + "/arch"):  # a name may stand for a package of another architecture
-        return set()
     try:
+        if os.path.exists(dpkg + "/arch"):
+            with open(dpkg + "/arch", encoding="utf-8") as architectures:
+                if len(architectures.read().split()) > 1:  # a name may stand for a package of another architecture
+                    return set()
         with open(dpkg + "/status", encoding="utf-8", errors="replace") as status:
             installed = set(_names(status.read(), "Status: ", " installed"))
         if os.path.exists(automatic):
